@@ -1,0 +1,2 @@
+"""perf-gate: a CI performance gate for web applications on Postgres and Redis."""
+

@@ -1,0 +1,341 @@
+"""perf-gate.toml as values: what a team may write, with its defaults.
+
+The models are the documentation of the file: one class per table, one field per key, unknown keys
+refused. Reading the text, and saying where in it something is wrong, is `gate.toml`. Nothing here
+touches the disk or the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_BYTES = {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
+
+
+def seconds(value: Any) -> Any:
+    """ "150ms", "2s", "6m" or a number of seconds as seconds; anything else is left for pydantic to refuse."""
+    return _quantity(value, _SECONDS, "a duration such as 150ms, 2s or 6m")
+
+
+def octets(value: Any) -> Any:
+    """ "1MB", "64KiB" or a number of bytes as bytes."""
+    return _quantity(value, _BYTES, "a size such as 200kB or 1MB")
+
+
+def share(value: Any) -> Any:
+    """ "5%" as 0.05. A bare number is refused: 5 and 0.05 are too easily confused."""
+    if isinstance(value, str) and (found := re.fullmatch(r"\s*([0-9.]+)\s*%\s*", value)):
+        return float(found[1]) / 100
+    message = 'expected a percentage in quotes, such as "5%"'
+    raise ValueError(message)
+
+
+def _quantity(value: Any, units: dict[str, Any], expected: str) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"expected {expected}")
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, str) and (found := re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]+)\s*", value)):
+        unit = units.get(found[2].lower())
+        if unit is not None:
+            return float(found[1]) * unit
+    raise ValueError(f"expected {expected}")
+
+
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
+Bytes = Annotated[float, BeforeValidator(octets), Field(gt=0)]
+Share = Annotated[float, BeforeValidator(share), Field(ge=0)]
+Command = Annotated[tuple[str, ...], Field(min_length=1)]
+Scalar = str | int | float | bool
+
+
+class Table(BaseModel):
+    """A table of the file: frozen, and an unknown key is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TargetFile(Table):
+    """A small file written into a side's worktree before it is migrated: `{postgres.url}` and so on."""
+
+    path: str
+    text: str
+
+
+class Target(Table):
+    """The program under test. Commands are lists, started without a shell, in `directory`.
+
+    Placeholders in commands, env and files: {python}, {port}, {postgres.url}, {postgres.host},
+    {postgres.port}, {postgres.user}, {postgres.password}, {postgres.database}, {redis.url},
+    {redis.host}, {redis.port}, {redis.password}, {worktree}, {seed}. `{{` and `}}` are braces.
+
+    python: an interpreter of which each side gets its own environment; unset for another language.
+    install: dependencies, cached under (key_files, commands, interpreter). project: the project
+    itself, installed in each worktree every time. ready: a path that answers below 500 when up.
+    """
+
+    directory: str = "."
+    python: str | None = None
+    install: tuple[Command, ...] = ()
+    key_files: tuple[str, ...] = ()
+    project: tuple[Command, ...] = ()
+    migrate: tuple[Command, ...] = ()
+    start: Command
+    env: dict[str, str] = {}
+    files: tuple[TargetFile, ...] = ()
+    ready: str = "/"
+    ready_timeout: Seconds = 60.0
+    stop_timeout: Seconds = 10.0
+    command_timeout: Seconds = 600.0
+
+
+class Postgres(Table):
+    version: int = Field(ge=14, le=30)
+    settings: dict[str, Scalar] = {}
+
+
+class Redis(Table):
+    settings: dict[str, Scalar] = {}
+
+
+class Services(Table):
+    postgres: Postgres
+    redis: Redis = Redis()
+
+
+class Column(Table):
+    """How one column is filled; unset keys keep the generator chosen by type, constraint and name.
+
+    values: value -> weight. nulls: share of NULL. distribution: of foreign keys and numbers.
+    low, high: bounds of numbers, or of dates in days before `as_of` (low = furthest back).
+    length: mean length of text in characters. relative: dates count from the start of today (UTC).
+    pattern: text with {n} for the row's number, for unique codes. constant: the same for all rows.
+    """
+
+    values: dict[str, float] | tuple[Scalar, ...] | None = None
+    nulls: Share | None = None
+    distribution: Literal["zipf", "uniform", "lognormal", "sequence"] | None = None
+    skew: float | None = Field(default=None, gt=0)
+    low: float | None = None
+    high: float | None = None
+    length: int | None = Field(default=None, gt=0)
+    relative: bool = False
+    pattern: str | None = None
+    constant: Scalar | None = None
+
+
+class DatasetTable(Table):
+    """rows: before `scale`. fixed: true where `scale` must not change it (a lookup table)."""
+
+    rows: int = Field(ge=0)
+    fixed: bool = False
+    columns: dict[str, Column] = {}
+
+
+class Anchor(Table):
+    """A named row whose columns request parameters use as {anchor.NAME.COLUMN}.
+
+    where: SQL condition; order: SQL ordering. The first row wins; none is an error after seeding.
+    """
+
+    table: str
+    where: str = "true"
+    order: str | None = None
+
+
+class Dataset(Table):
+    """Rows per table and whatever should not be left to the generators (DESIGN.md section 6).
+
+    Tables not named get `default_rows`; `ignore` names tables left as the migrations leave them
+    (bookkeeping of the migration tool is always left alone).
+    """
+
+    seed: int = 1
+    scale: float = Field(default=1.0, gt=0)
+    as_of: str = "2026-01-01"
+    default_rows: int = Field(default=1000, ge=0)
+    ignore: tuple[str, ...] = ()
+    tables: dict[str, DatasetTable] = {}
+    anchors: dict[str, Anchor] = {}
+
+
+class SqlValues(Table):
+    """A parameter's values from the seeded data: one column, in the order the statement gives."""
+
+    sql: str
+
+
+class Budget(Table):
+    """An absolute ceiling. target as teams write it; warn is 1.5 x target, critical 2 x target."""
+
+    ideal: float | None = None
+    target: float
+
+
+def _timed(value: Any) -> Any:
+    return _budget(value, seconds)
+
+
+def _sized(value: Any) -> Any:
+    return _budget(value, octets)
+
+
+def _budget(value: Any, read: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: (read(v) if k in ("ideal", "target") else v) for k, v in value.items()}
+    return {"target": read(value)}
+
+
+TimeBudget = Annotated[Budget, BeforeValidator(_timed)]
+SizeBudget = Annotated[Budget, BeforeValidator(_sized)]
+
+
+class Budgets(Table):
+    """Ceilings of one endpoint or benchmark: a value, or { ideal = ..., target = ... }."""
+
+    p50: TimeBudget | None = None
+    p95: TimeBudget | None = None
+    p99: TimeBudget | None = None
+    mean: TimeBudget | None = None
+    response_bytes: SizeBudget | None = None
+
+
+class Mask(Table):
+    """Bytes that may differ from request to request: every match is replaced before bytes are counted."""
+
+    pattern: str
+    replace: str = "#"
+
+
+class Request(Table):
+    """One named request of the `endpoints` suite.
+
+    path: may hold {name} for each parameter and {anchor.NAME.COLUMN}; so may query, headers, form
+    values and strings in json. params: name -> list of values, or { sql = "SELECT ..." }; request i
+    takes value i of every list, each list starting over at its end.
+    scale: name -> two or more values; the case is measured once for each, as name[param=value].
+    expect: the status that counts as success. shape: JSON keys (dotted) that must be present.
+    """
+
+    name: str
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    path: str
+    query: dict[str, Scalar] = {}
+    headers: dict[str, str] = {}
+    form: dict[str, Scalar] | None = None
+    body: Any = Field(default=None, alias="json")
+    params: dict[str, tuple[Scalar, ...] | SqlValues] = {}
+    scale: dict[str, Annotated[tuple[Scalar, ...], Field(min_length=2)]] = {}
+    expect: int = Field(default=200, ge=100, le=599)
+    shape: tuple[str, ...] = ()
+    writes: bool = False
+    mask: tuple[Mask, ...] = ()
+    budgets: Budgets = Budgets()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Request:
+        if not NAME.fullmatch(self.name):
+            raise ValueError(f"name {self.name!r} may hold letters, digits, '.', '_' and '-' only")
+        if not self.path.startswith("/"):
+            raise ValueError(f"path {self.path!r} must start with '/'")
+        if self.form is not None and self.body is not None:
+            raise ValueError("form and json exclude each other")
+        if self.method in ("GET", "HEAD") and (self.form is not None or self.body is not None):
+            raise ValueError(f"{self.method} carries no body; use query")
+        for name, values in self.params.items():
+            if isinstance(values, tuple) and not values:
+                raise ValueError(f"params.{name} is empty")
+        return self
+
+
+class Login(Table):
+    """Sent once per side before anything is measured; its answer authorises every later request.
+
+    token: dotted path of the token in the JSON answer; it is put into `header` as `prefix` + token.
+    Without token the cookies of the answer are kept and sent.
+    """
+
+    method: Literal["GET", "POST"] = "POST"
+    path: str
+    headers: dict[str, str] = {}
+    form: dict[str, Scalar] | None = None
+    body: Any = Field(default=None, alias="json")
+    expect: int = 200
+    token: str | None = None
+    header: str = "Authorization"
+    prefix: str = "Bearer "
+
+
+class Endpoints(Table):
+    """The `endpoints` suite. warmup, requests: per case in a count pass. rounds: timed, per pair.
+
+    headers: sent with every request. timeout: of one request.
+    """
+
+    warmup: int = Field(default=12, ge=0)
+    requests: int = Field(default=10, ge=1)
+    rounds: int = Field(default=100, ge=0)
+    timeout: Seconds = 30.0
+    headers: dict[str, str] = {}
+    login: Login | None = None
+    request: tuple[Request, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _unique(self) -> Endpoints:
+        names = [request.name for request in self.request]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"request names must be unique; twice: {', '.join(twice)}")
+        return self
+
+
+class Benchmarks(Table):
+    """The `benchmarks` suite: the project's own pytest-benchmark tests in the side's interpreter.
+
+    paths: given to pytest, relative to target.directory. args: further pytest arguments.
+    budgets: benchmark name -> ceilings of the time of one iteration.
+    """
+
+    paths: Annotated[tuple[str, ...], Field(min_length=1)]
+    args: tuple[str, ...] = ()
+    timeout: Seconds = 600.0
+    budgets: dict[str, Budgets] = {}
+
+
+class Suites(Table):
+    endpoints: Endpoints | None = None
+    benchmarks: Benchmarks | None = None
+
+
+class Policy(Table):
+    """Opinions. inconclusive: what an inconclusive verdict does to the exit code.
+
+    runner_classes: classes of machines (PERF_GATE_RUNNER_CLASS) on which a critical time budget may
+    block; elsewhere it warns. default_branch: unset is found from the remote.
+    """
+
+    inconclusive: Literal["pass", "block"] = "pass"
+    default_branch: str | None = None
+    runner_classes: tuple[str, ...] = ()
+
+
+class Config(Table):
+    """The whole file. baselines: the directory of stored baselines, relative to the repository's root."""
+
+    baselines: str = "baselines"
+    target: Target
+    services: Services
+    dataset: Dataset = Dataset()
+    suites: Suites
+    policy: Policy = Policy()
+
+    @model_validator(mode="after")
+    def _something_to_measure(self) -> Config:
+        if self.suites.endpoints is None and self.suites.benchmarks is None:
+            raise ValueError("suites: name at least one of endpoints and benchmarks")
+        return self

@@ -1,0 +1,679 @@
+"""The nouns: frozen values that pass between rooms.
+
+Standard library only; every other module may import this one, it imports none of them. Units are
+base units (seconds, bytes); formatting happens in `gate.report` alone. The JSON Schemas of a Run and
+of a Report are made from these classes by `gate.schema`, so a field added here is a field there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+RUN_SCHEMA = "perf-gate.run/1"
+REPORT_SCHEMA = "perf-gate.report/1"
+BASELINE_SCHEMA = "perf-gate.baseline/1"
+
+SideName = Literal["base", "head"]
+
+
+class Kind(StrEnum):
+    """How a metric behaves, and so which rules may judge it (DESIGN.md section 4)."""
+
+    EXACT = "exact"
+    TIMING = "timing"
+    GAUGE = "gauge"
+
+
+class Direction(StrEnum):
+    """Which way is better."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+
+
+class Outcome(StrEnum):
+    """What comparing one metric of one case says; a fact, before any policy."""
+
+    REGRESSED = "regressed"
+    IMPROVED = "improved"
+    EQUIVALENT = "equivalent"
+    INCONCLUSIVE = "inconclusive"
+    NEW = "new"
+    MISSING = "missing"
+    INCOMPARABLE = "incomparable"
+    OVER_BUDGET = "over budget"
+    ACCEPTED = "accepted"
+
+
+class Level(StrEnum):
+    """What an outcome means under the policy. Only `block` can change the exit code."""
+
+    BLOCK = "block"
+    WARN = "warn"
+    NOTE = "note"
+
+
+class State(StrEnum):
+    """The verdict in one word."""
+
+    PASS = "pass"
+    BLOCKED = "blocked"
+    ACCEPTED = "accepted"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """What is counted or timed. unit: "s", "bytes", "blocks", ... or "" for a plain count."""
+
+    name: str
+    unit: str
+    kind: Kind
+    direction: Direction = Direction.LOWER
+
+
+def _exact(name: str, unit: str = "") -> Metric:
+    return Metric(name=name, unit=unit, kind=Kind.EXACT)
+
+
+SQL_CALLS = _exact("sql.calls")
+SQL_ROWS = _exact("sql.rows", "rows")
+SQL_BLOCKS = _exact("sql.blocks", "blocks")
+SQL_TEMP_BLOCKS = _exact("sql.temp_blocks", "blocks")
+SQL_WAL_RECORDS = _exact("sql.wal_records", "records")
+SQL_TRANSACTIONS = _exact("sql.transactions")
+REDIS_COMMANDS = _exact("redis.commands")
+RESPONSE_BYTES = _exact("response.bytes", "bytes")
+ERRORS = _exact("errors")
+LATENCY = Metric(name="latency", unit="s", kind=Kind.TIMING)
+TIME = Metric(name="time", unit="s", kind=Kind.TIMING)
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        SQL_CALLS,
+        SQL_ROWS,
+        SQL_BLOCKS,
+        SQL_TEMP_BLOCKS,
+        SQL_WAL_RECORDS,
+        SQL_TRANSACTIONS,
+        REDIS_COMMANDS,
+        RESPONSE_BYTES,
+        ERRORS,
+        LATENCY,
+        TIME,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Case:
+    """One thing measured. `str(case)` is its identity everywhere: "endpoints/playlist[per_page=10]"."""
+
+    suite: str
+    name: str
+    parameters: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.suite}/{self.name}" + (f"[{self.parameters}]" if self.parameters else "")
+
+    @classmethod
+    def parse(cls, text: str) -> Case:
+        """The inverse of `str`. Raises ValueError where no suite is named."""
+        suite, slash, rest = text.partition("/")
+        if not (suite and slash and rest):
+            message = f"not a case: {text!r} (expected suite/name)"
+            raise ValueError(message)
+        if rest.endswith("]") and "[" in rest:
+            name, _, parameters = rest[:-1].partition("[")
+            if name and parameters:
+                return cls(suite=suite, name=name, parameters=parameters)
+        return cls(suite=suite, name=rest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caveat:
+    """A doubt attached to a number; it travels with the number to every renderer and never raises.
+
+    code: a short stable name ("nondeterministic", "n-too-small"); text: one sentence.
+    """
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One value: which pair (from 1), which visit in the pair (from 1), which position in the visit."""
+
+    pair: int
+    visit: int
+    position: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """All values of one case and metric on one side, in the order measured, in the metric's unit.
+
+    Exact metrics: one point a count pass, the total of the pass divided by its requests.
+    Timings: one point a request or round.
+    """
+
+    case: Case
+    metric: Metric
+    side: SideName
+    points: tuple[Point, ...]
+    caveats: tuple[Caveat, ...] = ()
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        return tuple(point.value for point in self.points)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """The work of one SQL statement in a count pass, per request of the case.
+
+    fingerprint: of the normalised text, the same on every machine and major version.
+    text: the normalised text, for people.
+    transaction: BEGIN, COMMIT, SAVEPOINT and the like, which are not in `sql.calls`.
+    """
+
+    fingerprint: str
+    text: str
+    calls: float
+    rows: float
+    blocks: float
+    temp_blocks: float = 0.0
+    wal_records: float = 0.0
+    transaction: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """The calls of one Redis command in a count pass, per request of the case."""
+
+    name: str
+    calls: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a count pass saw behind the totals of one case on one side; explains, is never gated.
+
+    The first pass of the side. statements and commands are sorted by fingerprint and name.
+    failure: what a failing request or benchmark said, empty where none failed.
+    """
+
+    case: Case
+    side: SideName
+    statements: tuple[Statement, ...] = ()
+    commands: tuple[Command, ...] = ()
+    hits: float = 0.0
+    misses: float = 0.0
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataKey:
+    """What must match for stored exact counts to be comparable (DESIGN.md section 3).
+
+    dataset: digest of every row of the data set. initdb: the options that decide pages and order.
+    python: "3.11", or empty for a target in another language. packages: (name, version), sorted;
+    for other languages one pair per key file, ("package-lock.json", digest).
+    """
+
+    dataset: str
+    postgres: int
+    initdb: tuple[str, ...]
+    python: str = ""
+    packages: tuple[tuple[str, str], ...] = ()
+
+    def differences(self, other: DataKey) -> tuple[str, ...]:
+        """One sentence per field in which `other` differs; empty where the keys match."""
+        found: list[str] = []
+        for name, mine, theirs in (
+            ("data set", self.dataset[:12], other.dataset[:12]),
+            ("Postgres", str(self.postgres), str(other.postgres)),
+            ("initdb options", " ".join(self.initdb), " ".join(other.initdb)),
+            ("Python", self.python, other.python),
+        ):
+            if mine != theirs:
+                found.append(f"{name} {mine or 'none'} -> {theirs or 'none'}")
+        mine_packages, their_packages = dict(self.packages), dict(other.packages)
+        for name in sorted(mine_packages.keys() | their_packages.keys()):
+            before, after = mine_packages.get(name, "absent"), their_packages.get(name, "absent")
+            if before != after:
+                found.append(f"{name} {before} -> {after}")
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCase:
+    """A case and how it will be measured.
+
+    label: what a reader calls it, "GET /api/playlists/{id}".
+    definition: digest of everything that says how the case is measured (request, parameters, number
+        of requests); stored counts are used only where it is the same.
+    writes: counted after the reading cases, on rows it may change, under the rules for writers.
+    """
+
+    case: Case
+    label: str
+    definition: str
+    writes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What runs and how often; made before anything is started.
+
+    against: "auto", "stored", "none" or a ref. cases: in the order measured, readers before writers.
+    known: identities of cases that base's configuration or stored baseline names; a case of head
+        not among them is new, one of them that head does not have is missing.
+    passes: count passes a side. warmup, requests: per case and count pass.
+    rounds: timed requests per case in each pair; 0 leaves timing out.
+    time_budget: seconds of timing in all.
+    """
+
+    against: str
+    cases: tuple[PlannedCase, ...]
+    known: tuple[Case, ...] = ()
+    passes: int = 2
+    warmup: int = 12
+    requests: int = 10
+    rounds: int = 100
+    time_budget: float = 360.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideInfo:
+    """What is recorded of a side. ref: a commit id, or empty for a stored baseline without one.
+
+    stored: true where the numbers come from baselines/, false where this run measured them.
+    dirty: head holds uncommitted edits.
+    """
+
+    name: SideName
+    ref: str
+    data_key: DataKey | None = None
+    stored: bool = False
+    dirty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideRun:
+    """One side's numbers: a Run cut to one side, or a stored baseline. What `compare` takes."""
+
+    side: SideInfo
+    cases: tuple[PlannedCase, ...]
+    samples: tuple[Sample, ...]
+    evidence: tuple[Evidence, ...] = ()
+
+    def sample(self, case: Case, metric: str) -> Sample | None:
+        return next((s for s in self.samples if s.case == case and s.metric.name == metric), None)
+
+    def seen(self, case: Case) -> Evidence | None:
+        return next((e for e in self.evidence if e.case == case), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The recorded facts of the machine and the services; no host, user, path or time of day.
+
+    postgres, redis: version strings of the servers. provider: how they were started.
+    runner_class: what the configuration may name as a class of machines whose absolute times count.
+    """
+
+    os: str = ""
+    arch: str = ""
+    cpu: str = ""
+    cores: int = 0
+    python: str = ""
+    provider: str = ""
+    postgres: str = ""
+    redis: str = ""
+    runner_class: str = ""
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """How long one part of the run took, in seconds of wall time."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One invocation's facts (schema perf-gate.run/1): re-enters at compare without measuring again.
+
+    sides: the measured ones, head always; base only where it was measured in this run.
+    """
+
+    schema: str = RUN_SCHEMA
+    tool: str
+    environment: Environment
+    plan: Plan
+    sides: tuple[SideInfo, ...]
+    samples: tuple[Sample, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    timeline: tuple[Phase, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
+
+    def info(self, name: SideName) -> SideInfo | None:
+        return next((side for side in self.sides if side.name == name), None)
+
+    def cut(self, name: SideName) -> SideRun | None:
+        """This run as one side, or None where that side was not measured."""
+        side = self.info(name)
+        if side is None:
+            return None
+        return SideRun(
+            side=side,
+            cases=self.plan.cases,
+            samples=tuple(s for s in self.samples if s.side == name),
+            evidence=tuple(e for e in self.evidence if e.side == name),
+        )
+
+    def extended(self, samples: tuple[Sample, ...], evidence: tuple[Evidence, ...] = ()) -> Run:
+        """A new Run with more points; samples of a case, metric and side already known are joined."""
+        merged = {(s.case, s.metric.name, s.side): s for s in self.samples}
+        for sample in samples:
+            key = (sample.case, sample.metric.name, sample.side)
+            known = merged.get(key)
+            merged[key] = (
+                sample
+                if known is None
+                else dataclasses.replace(
+                    known,
+                    points=known.points + sample.points,
+                    caveats=known.caveats + tuple(c for c in sample.caveats if c not in known.caveats),
+                )
+            )
+        seen = {(e.case, e.side): e for e in self.evidence}
+        for item in evidence:
+            earlier = seen.get((item.case, item.side))
+            if earlier is None or (item.failure and not earlier.failure):
+                seen[(item.case, item.side)] = item
+        return dataclasses.replace(self, samples=tuple(merged.values()), evidence=tuple(seen.values()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """low and high bound, and the confidence achieved (0 to 1), which may exceed the one asked."""
+
+    low: float
+    high: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One thing behind a changed total. before and after are per request of the case.
+
+    what: "statement" or "command". measure: the unit of before and after ("calls", "rows", ...).
+    """
+
+    what: Literal["statement", "command"]
+    text: str
+    measure: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What explains a changed row: one sentence for the table, and all that differs, largest first."""
+
+    summary: str
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One metric of one case, base against head.
+
+    base, head: the values compared, in the metric's unit; None where that side has none.
+    delta: head - base. ratio: head / base, above 1 is worse for every metric; None where base is 0.
+    blocking: this row blocks the merge as it stands (level block, regressed or missing, not accepted).
+    allowed, detect: shares (0.02 is 2 %). mde: smallest slowdown this run could have caught.
+    pairs: pairs or count passes behind head's value.
+    """
+
+    case: Case
+    label: str
+    metric: str
+    unit: str
+    kind: Kind
+    base: float | None
+    head: float | None
+    delta: float | None = None
+    ratio: float | None = None
+    interval: Interval | None = None
+    outcome: Outcome
+    level: Level = Level.NOTE
+    blocking: bool = False
+    allowed: float | None = None
+    detect: float | None = None
+    mde: float | None = None
+    pairs: int = 0
+    caveats: tuple[Caveat, ...] = ()
+    cause: Cause | None = None
+
+
+class BudgetState(StrEnum):
+    """Where a value stands in the levels of a budget (DESIGN.md section 3)."""
+
+    IDEAL = "ideal"
+    TARGET = "target"
+    OVER = "over target"
+    WARN = "warn"
+    CRITICAL = "critical"
+    TOO_FEW = "n too small"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetCheck:
+    """One absolute ceiling and how head stands against it.
+
+    metric: "latency.p95", "latency.mean", "response.bytes". value: None where n is too small.
+    interval: 95 % bounds of the value where it is a quantile of times.
+    """
+
+    case: Case
+    label: str
+    metric: str
+    unit: str
+    target: float
+    ideal: float | None = None
+    value: float | None = None
+    interval: Interval | None = None
+    state: BudgetState
+    level: Level
+    blocking: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Times of one case on head, shown and held to budgets, not gated. Seconds.
+
+    spread: half the interquartile range over the median, a share.
+    p95: None below 200 values, p99: None below 1,000.
+    """
+
+    case: Case
+    label: str
+    n: int
+    p50: float
+    p95: float | None
+    p99: float | None
+    mean: float
+    spread: float
+    base_p50: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something seen that needs no comparison, such as a count that differs between two passes."""
+
+    name: str
+    level: Level
+    text: str
+    case: Case | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """A row whose new value the pull request's own baseline edit accepts."""
+
+    case: Case
+    metric: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How much was judged. cases, compared: numbers of cases; rows: comparisons with a base value."""
+
+    cases: int
+    compared: int
+    rows: int
+    exact_per_case: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Policy applied to the outcomes. reasons: worst first; the first is the report's first line."""
+
+    state: State
+    reasons: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        return {State.PASS: 0, State.ACCEPTED: 0, State.INCONCLUSIVE: 0, State.BLOCKED: 1, State.ERROR: 4}[
+            self.state
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One effective value of the configuration and where it came from ("file", "default", "flag", "env")."""
+
+    name: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sides:
+    base: SideInfo | None
+    head: SideInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was run and seen, inside a report; with the plan it is enough to judge again."""
+
+    plan: Plan
+    samples: tuple[Sample, ...]
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything a renderer needs (schema perf-gate.report/1)."""
+
+    schema: str = REPORT_SCHEMA
+    tool: str
+    verdict: Verdict
+    environment: Environment
+    sides: Sides
+    run: Measured
+    config: tuple[Setting, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    timings: tuple[Timing, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    budgets: tuple[BudgetCheck, ...] = ()
+    accepts: tuple[Accept, ...] = ()
+    coverage: Coverage
+    timeline: tuple[Phase, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
+
+
+# Live things described by values: what one effectful room may know of what another one started.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresServer:
+    """A running Postgres that the gate owns (or was given, provider "external").
+
+    version: "18.6"; major: 18. initdb: the options it was initialised with.
+    data_directory, pid: what the server must answer before any DDL (identity check, `gate.db`);
+        empty and 0 where it is external.
+    """
+
+    provider: str
+    version: str
+    major: int
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    initdb: tuple[str, ...] = ()
+    data_directory: str = ""
+    pid: int = 0
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{self.user}:{self.password}@{self.host}:{self.port}/{database}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisServer:
+    """A running Redis or Valkey of one side. pid: what INFO process_id must answer; 0 where external."""
+
+    provider: str
+    version: str
+    host: str
+    port: int
+    password: str = field(repr=False)
+    pid: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@{self.host}:{self.port}/0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """All that a suite or probe may know of a side that is being measured.
+
+    worktree: absolute path of the checkout; directory: where the target's commands run.
+    interpreter: the side's own Python, empty for a target in another language.
+    env: the complete environment of its processes. base_url: empty until it is served.
+    pids: of the application's processes, for what reads /proc.
+    """
+
+    name: SideName
+    ref: str
+    worktree: str
+    directory: str
+    interpreter: str
+    env: dict[str, str] = field(repr=False)
+    postgres_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    base_url: str = ""
+    pids: tuple[int, ...] = ()
+    seed: int = 0
+
+
+def plain(value: Any) -> Any:
+    """A value of this module as dicts, lists, strings and numbers, for canonical JSON."""
+    return dataclasses.asdict(value)
