@@ -279,6 +279,7 @@ class Plan:
     passes: count passes a side. warmup, requests: per case and count pass.
     rounds: timed requests per case in each pair; 0 leaves timing out.
     time_budget: seconds of timing in all.
+    base: the cases measured on base too, because no stored counts can be used for them.
     """
 
     against: str
@@ -289,6 +290,7 @@ class Plan:
     requests: int = 10
     rounds: int = 100
     time_budget: float = 360.0
+    base: tuple[Case, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,138 @@
+"""cause(comparison, evidence) -> Cause: what stands behind a total that changed.
+
+Pure. The statements and commands were counted in the same pass as the total, so the difference of
+the parts adds up to the difference of the whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
+
+from gate.model import Case, Cause, Comparison, Difference, Evidence, Outcome, SideRun, Statement
+
+EXPLAINED = frozenset({Outcome.REGRESSED, Outcome.IMPROVED, Outcome.ACCEPTED})
+KEPT = 10  # differences kept with a row; the rest are in the evidence
+
+_MEASURES: dict[str, tuple[str, Callable[[Statement], float]]] = {
+    "sql.calls": ("calls", lambda s: 0.0 if s.transaction else s.calls),
+    "sql.rows": ("rows", lambda s: s.rows),
+    "sql.blocks": ("blocks", lambda s: s.blocks),
+    "sql.temp_blocks": ("temp blocks", lambda s: s.temp_blocks),
+    "sql.wal_records": ("WAL records", lambda s: s.wal_records),
+    "sql.transactions": ("calls", lambda s: s.calls if s.transaction else 0.0),
+}
+
+
+def explained(
+    comparisons: Iterable[Comparison], base: SideRun | None, head: SideRun
+) -> tuple[Comparison, ...]:
+    """The same rows, with a cause on each that got worse or better and whose parts are known."""
+    before = {e.case: e for e in base.evidence} if base else {}
+    after = {e.case: e for e in head.evidence}
+    return tuple(
+        dataclasses.replace(row, cause=cause(row, before.get(row.case), after.get(row.case)))
+        if row.outcome in EXPLAINED
+        else row
+        for row in comparisons
+    )
+
+
+def cause(row: Comparison, base: Evidence | None, head: Evidence | None) -> Cause | None:
+    """What changed most in the direction of the row; None where neither side saw any parts."""
+    if head is None:
+        return None
+    if row.metric == "errors":
+        return Cause(summary=head.failure) if head.failure else None
+    base = base or Evidence(case=row.case, side="base")
+    parts = _commands(base, head) if row.metric == "redis.commands" else _statements(row.metric, base, head)
+    rising = row.outcome is not Outcome.IMPROVED
+    parts = sorted(parts, key=lambda d: (d.before - d.after if rising else d.after - d.before, d.text))
+    if not parts:
+        return None
+    summary = _sentence(parts[0]) + _cache(base, head)
+    return Cause(summary=summary, differences=tuple(parts[:KEPT]))
+
+
+def _statements(metric: str, base: Evidence, head: Evidence) -> list[Difference]:
+    if metric not in _MEASURES:
+        return []
+    measure, read = _MEASURES[metric]
+    before = {s.fingerprint: s for s in base.statements}
+    after = {s.fingerprint: s for s in head.statements}
+    found = []
+    for key in before.keys() | after.keys():
+        old, new = before.get(key), after.get(key)
+        shown = new or old
+        values = (read(old) if old else 0.0, read(new) if new else 0.0)
+        if shown is not None and values[0] != values[1]:
+            found.append(
+                Difference(
+                    what="statement", text=shown.text, measure=measure, before=values[0], after=values[1]
+                )
+            )
+    return found
+
+
+def _commands(base: Evidence, head: Evidence) -> list[Difference]:
+    before = {c.name: c.calls for c in base.commands}
+    after = {c.name: c.calls for c in head.commands}
+    return [
+        Difference(
+            what="command",
+            text=name.upper(),
+            measure="calls",
+            before=before.get(name, 0.0),
+            after=after.get(name, 0.0),
+        )
+        for name in before.keys() | after.keys()
+        if before.get(name, 0.0) != after.get(name, 0.0)
+    ]
+
+
+def _sentence(part: Difference) -> str:
+    text = brief(part.text) if part.what == "statement" else part.text
+    after, before = number(part.after), number(part.before)
+    if part.measure == "calls":
+        return f"{text} ran {after} {_plural(part.after, 'time')} (was {before})"
+    return f"{text}: {after} {part.measure} (was {before})"
+
+
+def _cache(base: Evidence, head: Evidence) -> str:
+    """A cache that answers less often is the usual reason for more SQL on a warm request."""
+    if head.hits < base.hits:
+        return f"; cache hits {number(base.hits)} -> {number(head.hits)}"
+    return ""
+
+
+def brief(sql: str) -> str:
+    """SQL with its select list left out: `SELECT ... FROM songs WHERE id = $1`."""
+    flat = re.sub(r"\s+", " ", sql).strip()
+    if not re.match(r"select\b", flat, re.IGNORECASE):
+        return flat
+    depth = 0
+    for found in re.finditer(r"[()]| from ", flat, re.IGNORECASE):
+        token = found.group()
+        if token == "(":
+            depth += 1
+        elif token == ")":
+            depth -= 1
+        elif depth == 0:
+            return flat[:6] + " ..." + flat[found.start() :] if found.start() > 20 else flat
+    return flat
+
+
+def number(value: float) -> str:
+    """A count for a sentence: 200, 5,231, 0.5."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+
+
+def _plural(value: float, word: str) -> str:
+    return word if value == 1 else word + "s"
+
+
+def failure_of(side: SideRun, case: Case) -> str:
+    """What a failing request or benchmark of this side said; empty where none failed."""
+    seen = side.seen(case)
+    return seen.failure if seen else ""
