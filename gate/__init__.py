@@ -1,2 +1,1 @@
 """perf-gate: a CI performance gate for web applications on Postgres and Redis."""
-

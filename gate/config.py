@@ -18,12 +18,12 @@ _BYTES = {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 
 
 
 def seconds(value: Any) -> Any:
-    """ "150ms", "2s", "6m" or a number of seconds as seconds; anything else is left for pydantic to refuse."""
+    """Seconds of "150ms", "2s", "6m" or a bare number; ValueError says what was expected."""
     return _quantity(value, _SECONDS, "a duration such as 150ms, 2s or 6m")
 
 
 def octets(value: Any) -> Any:
-    """ "1MB", "64KiB" or a number of bytes as bytes."""
+    """Bytes of "1MB", "64KiB" or a bare number."""
     return _quantity(value, _BYTES, "a size such as 200kB or 1MB")
 
 

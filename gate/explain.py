@@ -113,10 +113,10 @@ def brief(sql: str) -> str:
         return flat
     depth = 0
     for found in re.finditer(r"[()]| from ", flat, re.IGNORECASE):
-        token = found.group()
-        if token == "(":
+        mark = found.group()
+        if mark == "(":
             depth += 1
-        elif token == ")":
+        elif mark == ")":
             depth -= 1
         elif depth == 0:
             return flat[:6] + " ..." + flat[found.start() :] if found.start() > 20 else flat

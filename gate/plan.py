@@ -47,16 +47,16 @@ def make_plan(
             hint="name cases as suite/name; * matches anything",
         )
     ordered = sorted(chosen, key=lambda planned: planned.writes)
-    endpoints = config.suites.endpoints
-    numbers = {}
-    if endpoints is not None:
-        numbers = {"warmup": endpoints.warmup, "requests": endpoints.requests, "rounds": endpoints.rounds}
+    # A project without endpoints still has a plan; the numbers then stand for nothing.
+    numbers = config.suites.endpoints
     return Plan(
         against=against,
         cases=tuple(ordered),
         known=tuple(sorted(case for case in set(known) if asked(case))),
+        warmup=numbers.warmup if numbers else 0,
+        requests=numbers.requests if numbers else 1,
+        rounds=numbers.rounds if numbers else 0,
         time_budget=time_budget,
-        **numbers,
     )
 
 

@@ -1,7 +1,7 @@
 """Comparisons x Policy -> Verdict: opinions, no statistics.
 
-The table of DESIGN.md section 4 for exact metrics, budgets as levels, acceptance, and the one word
-at the end. Changing anything here never needs a new measurement.
+The table of DESIGN.md section 4 for exact metrics, acceptance, and the one word at the end. Changing
+anything here never needs a new measurement.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gate.config import Benchmarks, Budget, Budgets, Config, Endpoints
 from gate.explain import failure_of, number
 from gate.model import (
     Accept,
     BudgetCheck,
-    BudgetState,
     Case,
     Comparison,
     Finding,
-    Interval,
     Level,
     Outcome,
     PlannedCase,
@@ -27,9 +24,6 @@ from gate.model import (
     State,
     Verdict,
 )
-from gate.stats import P95_VALUES, P99_VALUES, mean_interval, quantile, quantile_interval
-
-WARN_FACTOR, CRITICAL_FACTOR = 1.5, 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +95,9 @@ def _ruled(
     row = dataclasses.replace(row, allowed=rule.allowed)
     if row.outcome is not Outcome.REGRESSED:
         return row
-    if row.base is not None and row.head is not None and row.base > 0:
-        # Compared as products: 102 against 100 at 2 % must not fail by a rounding of the ratio.
-        if row.head <= row.base * (1 + rule.allowed) + 1e-9:
-            return dataclasses.replace(row, outcome=Outcome.EQUIVALENT)
+    # Compared as products: 102 against 100 at 2 % must not fail by a rounding of the ratio.
+    if row.base and row.head is not None and row.head <= row.base * (1 + rule.allowed) + 1e-9:
+        return dataclasses.replace(row, outcome=Outcome.EQUIVALENT)
     level = rule.level
     relieved = {(row.case, "sql.calls"), (row.case, "sql.blocks")} & improved
     if row.metric == "redis.commands" and relieved:
@@ -162,162 +155,6 @@ def nondeterministic(comparisons: Iterable[Comparison]) -> tuple[Finding, ...]:
         for caveat in row.caveats
         if caveat.code == "became-nondeterministic"
     )
-
-
-def check_budgets(
-    config: Config, head: SideRun, base: SideRun | None, *, runner_class: str
-) -> tuple[BudgetCheck, ...]:
-    """Every declared ceiling against head's values.
-
-    runner_class: of this machine; a critical time budget blocks only where the configuration
-    declares the class, the lower 95 % bound exceeds the ceiling, and base's does not.
-    """
-    declared = runner_class in config.policy.runner_classes
-    checks: list[BudgetCheck] = []
-    for planned in head.cases:
-        for name, budget in _budgets_of(config, planned.case):
-            if name == "response.bytes":
-                checks += _size_check(planned, budget, head, base)
-            else:
-                checks += _time_check(planned, name, budget, head, base, declared=declared)
-    return tuple(checks)
-
-
-def _budgets_of(config: Config, case: Case) -> list[tuple[str, Budget]]:
-    found: Budgets | None = None
-    if case.suite == "endpoints" and isinstance(config.suites.endpoints, Endpoints):
-        found = next((r.budgets for r in config.suites.endpoints.request if r.name == case.name), None)
-    elif case.suite == "benchmarks" and isinstance(config.suites.benchmarks, Benchmarks):
-        found = config.suites.benchmarks.budgets.get(case.name)
-    if found is None:
-        return []
-    named = (
-        ("p50", found.p50),
-        ("p95", found.p95),
-        ("p99", found.p99),
-        ("mean", found.mean),
-        ("response.bytes", found.response_bytes),
-    )
-    return [(name, budget) for name, budget in named if budget is not None]
-
-
-def _level(value: float, budget: Budget) -> BudgetState:
-    if value > budget.target * CRITICAL_FACTOR:
-        return BudgetState.CRITICAL
-    if value > budget.target * WARN_FACTOR:
-        return BudgetState.WARN
-    if value > budget.target:
-        return BudgetState.OVER
-    if budget.ideal is None or value > budget.ideal:
-        return BudgetState.TARGET
-    return BudgetState.IDEAL
-
-
-def _time_check(
-    planned: PlannedCase, name: str, budget: Budget, head: SideRun, base: SideRun | None, *, declared: bool
-) -> list[BudgetCheck]:
-    metric = "time" if planned.case.suite == "benchmarks" else "latency"
-    sample = head.sample(planned.case, metric)
-    if sample is None or not sample.points:
-        return []
-    value, interval = _estimate(name, sample.values)
-    common = {
-        "case": planned.case,
-        "label": planned.label,
-        "metric": f"{metric}.{name}",
-        "unit": "s",
-        "target": budget.target,
-        "ideal": budget.ideal,
-    }
-    if value is None:
-        text = f"{len(sample.points)} values, needs {P95_VALUES if name == 'p95' else P99_VALUES}"
-        return [BudgetCheck(**common, state=BudgetState.TOO_FEW, level=Level.NOTE, reason=text)]
-    state = _level(value, budget)
-    level, blocking, reason = _time_level(state, name, budget, interval, base, planned, metric, declared)
-    return [
-        BudgetCheck(
-            **common,
-            value=value,
-            interval=interval,
-            state=state,
-            level=level,
-            blocking=blocking,
-            reason=reason,
-        )
-    ]
-
-
-def _time_level(
-    state: BudgetState,
-    name: str,
-    budget: Budget,
-    interval: Interval | None,
-    base: SideRun | None,
-    planned: PlannedCase,
-    metric: str,
-    declared: bool,
-) -> tuple[Level, bool, str]:
-    if state is BudgetState.WARN:
-        return Level.WARN, False, "above 1.5 x target"
-    if state is not BudgetState.CRITICAL:
-        return Level.NOTE, False, ""
-    ceiling = budget.target * CRITICAL_FACTOR
-    if not declared:
-        return Level.WARN, False, "above 2 x target; this class of machine is not declared, so it warns"
-    if interval is None or interval.low <= ceiling:
-        return Level.WARN, False, "above 2 x target, but its lower bound is not"
-    before = base.sample(planned.case, metric) if base else None
-    if before is not None and before.points:
-        _, bounds = _estimate(name, before.values)
-        if bounds is not None and bounds.low > ceiling:
-            return Level.WARN, False, "above 2 x target, and so is base"
-    return Level.BLOCK, True, "above 2 x target"
-
-
-def _estimate(name: str, values: tuple[float, ...]) -> tuple[float | None, Interval | None]:
-    """One-sided 95 % bounds are the two-sided ones at 90 %."""
-    if name == "mean":
-        return sum(values) / len(values), mean_interval(values, confidence=0.90)
-    share, needed = {"p50": (0.5, 1), "p95": (0.95, P95_VALUES), "p99": (0.99, P99_VALUES)}[name]
-    if len(values) < needed:
-        return None, None
-    ordered = sorted(values)
-    return quantile(ordered, share), quantile_interval(ordered, share, confidence=0.90)
-
-
-def _size_check(
-    planned: PlannedCase, budget: Budget, head: SideRun, base: SideRun | None
-) -> list[BudgetCheck]:
-    """Bytes are exact: no bounds and no class of machine are needed."""
-    sample = head.sample(planned.case, "response.bytes")
-    if sample is None:
-        return []
-    value = max(sample.values)
-    state = _level(value, budget)
-    before = base.sample(planned.case, "response.bytes") if base else None
-    already = before is not None and max(before.values) > budget.target * CRITICAL_FACTOR
-    level, reason = Level.NOTE, ""
-    if state is BudgetState.WARN:
-        level, reason = Level.WARN, "above 1.5 x target"
-    elif state is BudgetState.CRITICAL:
-        level, reason = (
-            (Level.WARN, "above 2 x target, and so is base") if already else (Level.BLOCK, "above 2 x target")
-        )
-    return [
-        BudgetCheck(
-            case=planned.case,
-            label=planned.label,
-            metric="response.bytes",
-            unit="bytes",
-            target=budget.target,
-            ideal=budget.ideal,
-            value=value,
-            state=state,
-            level=level,
-            blocking=level is Level.BLOCK,
-            reason=reason,
-        )
-    ]
 
 
 def decide(

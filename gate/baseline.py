@@ -1,0 +1,209 @@
+"""baselines/<suite>.json <-> SideRun: the stored exact counts, as text that people review.
+
+Pure text in, pure text out. Keys are sorted and every value has its own line, so that a diff shows
+one line for one changed count and the SQL that changed. No host, user, path or time of day.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from gate.errors import BaselineError
+from gate.model import (
+    BASELINE_SCHEMA,
+    METRICS,
+    Case,
+    Command,
+    DataKey,
+    Evidence,
+    Kind,
+    PlannedCase,
+    Point,
+    Sample,
+    SideInfo,
+    SideRun,
+    Statement,
+)
+
+REGENERATE = "perf-gate baseline update"
+
+
+def to_text(side: SideRun, suite: str) -> str:
+    """The file of one suite. Raises ValueError where the side has no data key (nothing was measured)."""
+    key = side.side.data_key
+    if key is None:
+        raise ValueError("a baseline needs the data key of what was measured")
+    document = {
+        "schema": BASELINE_SCHEMA,
+        "regenerate": REGENERATE,
+        "suite": suite,
+        "data_key": dataclasses.asdict(key) | {"packages": dict(key.packages), "initdb": list(key.initdb)},
+        "cases": {
+            str(planned.case): _case(planned, side) for planned in side.cases if planned.case.suite == suite
+        },
+    }
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _case(planned: PlannedCase, side: SideRun) -> dict[str, Any]:
+    metrics = {
+        sample.metric.name: [_integral(value) for value in sample.values]
+        for sample in side.samples
+        if sample.case == planned.case and sample.metric.kind is Kind.EXACT
+    }
+    seen = side.seen(planned.case) or Evidence(case=planned.case, side="head")
+    return {
+        "label": planned.label,
+        "definition": planned.definition,
+        "writes": planned.writes,
+        "metrics": metrics,
+        "statements": {s.fingerprint: _statement(s) for s in seen.statements},
+        "commands": {c.name: _integral(c.calls) for c in seen.commands},
+        "hits": _integral(seen.hits),
+        "misses": _integral(seen.misses),
+    }
+
+
+def _statement(statement: Statement) -> dict[str, Any]:
+    fields = dataclasses.asdict(statement)
+    fields.pop("fingerprint")
+    return {"sql": fields.pop("text")} | {
+        name: _integral(value) if isinstance(value, float) else value for name, value in fields.items()
+    }
+
+
+def _integral(value: float) -> float | int:
+    return int(value) if float(value).is_integer() else value
+
+
+def from_text(text: str, *, name: str, ref: str = "") -> SideRun:
+    """One stored suite as base. name: the file, for the error; ref: the commit it was read at.
+
+    Raises BaselineError where the text is no JSON, is of another version, or lacks what it must hold.
+    """
+    try:
+        document = json.loads(text)
+        found = document.get("schema")
+    except (ValueError, AttributeError) as error:
+        raise BaselineError(
+            "this baseline cannot be read: it is not the JSON that perf-gate writes",
+            where=name,
+            hint=f"restore it from git, or write it anew with `{REGENERATE}` ({error})",
+        ) from None
+    if found != BASELINE_SCHEMA:
+        raise BaselineError(
+            f"this baseline is of another version: {found!r}, this perf-gate reads {BASELINE_SCHEMA!r}",
+            where=name,
+            hint=f"use the perf-gate that wrote it, or write it anew with `{REGENERATE}`",
+        )
+    try:
+        return _side(document, ref)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BaselineError(
+            f"this baseline is damaged: {type(error).__name__}: {error}",
+            where=name,
+            hint=f"restore it from git, or write it anew with `{REGENERATE}`",
+        ) from None
+
+
+def _side(document: dict[str, Any], ref: str) -> SideRun:
+    key = document["data_key"]
+    cases: list[PlannedCase] = []
+    samples: list[Sample] = []
+    evidence: list[Evidence] = []
+    for identity, held in document["cases"].items():
+        case = Case.parse(identity)
+        cases.append(
+            PlannedCase(case=case, label=held["label"], definition=held["definition"], writes=held["writes"])
+        )
+        samples += [_sample(case, name, values) for name, values in held["metrics"].items()]
+        evidence.append(_evidence(case, held))
+    data_key = DataKey(
+        dataset=key["dataset"],
+        postgres=key["postgres"],
+        initdb=tuple(key["initdb"]),
+        python=key["python"],
+        packages=tuple(sorted(key["packages"].items())),
+    )
+    return SideRun(
+        side=SideInfo(name="base", ref=ref, data_key=data_key, stored=True),
+        cases=tuple(cases),
+        samples=tuple(samples),
+        evidence=tuple(evidence),
+    )
+
+
+def _sample(case: Case, name: str, values: list[float]) -> Sample:
+    if not values:
+        raise ValueError(f"{case}: {name} has no values")
+    points = (Point(pair=i, visit=1, position=1, value=float(v)) for i, v in enumerate(values, 1))
+    return Sample(case=case, metric=METRICS[name], side="base", points=tuple(points))
+
+
+def _evidence(case: Case, held: dict[str, Any]) -> Evidence:
+    statements = (
+        Statement(
+            fingerprint=fingerprint, text=fields["sql"], **{k: v for k, v in fields.items() if k != "sql"}
+        )
+        for fingerprint, fields in held["statements"].items()
+    )
+    return Evidence(
+        case=case,
+        side="base",
+        statements=tuple(statements),
+        commands=tuple(Command(name=n, calls=c) for n, c in held["commands"].items()),
+        hits=held["hits"],
+        misses=held["misses"],
+    )
+
+
+def joined(sides: Iterable[SideRun]) -> SideRun | None:
+    """The suites of one commit as one side; None where there is none.
+
+    The data key is the suites' common one; where they disagree there is none, so that no stored
+    count is used for a suite whose file was left behind.
+    """
+    several = tuple(sides)
+    if not several:
+        return None
+    keys = {side.side.data_key for side in several}
+    info = several[0].side if len(keys) == 1 else dataclasses.replace(several[0].side, data_key=None)
+    return SideRun(
+        side=info,
+        cases=tuple(planned for side in several for planned in side.cases),
+        samples=tuple(sample for side in several for sample in side.samples),
+        evidence=tuple(item for side in several for item in side.evidence),
+    )
+
+
+def updated(stored: SideRun | None, head: SideRun, cases: frozenset[Case] | None) -> SideRun:
+    """The baseline after accepting head's values: for `cases`, or for all where it is None.
+
+    A named case that head no longer has is dropped. Raises BaselineError where only some cases are
+    named and the others were stored on other data: one file has one data key.
+    """
+    if cases is None or stored is None:
+        return head
+    if head.side.data_key != stored.side.data_key:
+        why = (
+            "; ".join(stored.side.data_key.differences(head.side.data_key))
+            if (stored.side.data_key and head.side.data_key)
+            else "the stored files disagree"
+        )
+        raise BaselineError(
+            f"these cases cannot be accepted alone: the data key changed ({why})",
+            hint="accept all cases: perf-gate accept --all",
+        )
+    kept = tuple(p for p in stored.cases if p.case not in cases)
+    taken = tuple(p for p in head.cases if p.case in cases)
+    return SideRun(
+        side=head.side,
+        cases=kept + taken,
+        samples=tuple(s for s in stored.samples if s.case not in cases)
+        + tuple(s for s in head.samples if s.case in cases),
+        evidence=tuple(e for e in stored.evidence if e.case not in cases)
+        + tuple(e for e in head.evidence if e.case in cases),
+    )

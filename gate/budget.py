@@ -1,0 +1,137 @@
+"""Absolute ceilings: head's values against what the team declared (DESIGN.md sections 3 and 4).
+
+Ideal and target are notes, 1.5 x target warns, 2 x target is critical. Bytes are exact and need no
+bounds; times depend on the machine, so a critical time blocks only where the configuration declares
+the class of machine, the lower 95 % bound exceeds the ceiling, and base's does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+
+from gate.config import Budget, Budgets, Config
+from gate.model import BudgetCheck, BudgetState, Case, Interval, Level, PlannedCase, Sample, SideRun
+from gate.stats import P95_VALUES, P99_VALUES, mean_interval, quantile, quantile_interval
+
+WARN_FACTOR, CRITICAL_FACTOR = 1.5, 2.0
+_QUANTILES = {"p50": (0.5, 1), "p95": (0.95, P95_VALUES), "p99": (0.99, P99_VALUES)}
+_ONE_SIDED = 0.90  # two-sided bounds at 90 % are one-sided ones at 95 %
+
+
+def check_budgets(
+    config: Config, head: SideRun, base: SideRun | None, *, runner_class: str
+) -> tuple[BudgetCheck, ...]:
+    """Every declared ceiling against head's values; runner_class is this machine's, empty if undeclared."""
+    declared = runner_class in config.policy.runner_classes
+    checks: list[BudgetCheck] = []
+    for planned in head.cases:
+        for name, budget in _declared(config, planned.case):
+            metric = _sampled(planned.case, name)
+            sample = head.sample(planned.case, metric)
+            if sample is None or not sample.points:
+                continue
+            before = base.sample(planned.case, metric) if base else None
+            blank = _blank(planned, name, budget)
+            if name == "response.bytes":
+                checks.append(_size(blank, sample, before))
+            else:
+                checks.append(_time(blank, name, sample, before, declared=declared))
+    return tuple(checks)
+
+
+def _declared(config: Config, case: Case) -> list[tuple[str, Budget]]:
+    found: Budgets | None = None
+    if case.suite == "endpoints" and config.suites.endpoints is not None:
+        found = next((r.budgets for r in config.suites.endpoints.request if r.name == case.name), None)
+    elif case.suite == "benchmarks" and config.suites.benchmarks is not None:
+        found = config.suites.benchmarks.budgets.get(case.name)
+    if found is None:
+        return []
+    named = (
+        ("p50", found.p50),
+        ("p95", found.p95),
+        ("p99", found.p99),
+        ("mean", found.mean),
+        ("response.bytes", found.response_bytes),
+    )
+    return [(name, budget) for name, budget in named if budget is not None]
+
+
+def _sampled(case: Case, name: str) -> str:
+    if name == "response.bytes":
+        return name
+    return "time" if case.suite == "benchmarks" else "latency"
+
+
+def _blank(planned: PlannedCase, name: str, budget: Budget) -> BudgetCheck:
+    sized = name == "response.bytes"
+    return BudgetCheck(
+        case=planned.case,
+        label=planned.label,
+        metric=name if sized else f"{_sampled(planned.case, name)}.{name}",
+        unit="bytes" if sized else "s",
+        target=budget.target,
+        ideal=budget.ideal,
+        state=BudgetState.TARGET,
+        level=Level.NOTE,
+    )
+
+
+def _state(value: float, check: BudgetCheck) -> BudgetState:
+    if value > check.target * CRITICAL_FACTOR:
+        return BudgetState.CRITICAL
+    if value > check.target * WARN_FACTOR:
+        return BudgetState.WARN
+    if value > check.target:
+        return BudgetState.OVER
+    return BudgetState.TARGET if check.ideal is None or value > check.ideal else BudgetState.IDEAL
+
+
+def _size(blank: BudgetCheck, head: Sample, base: Sample | None) -> BudgetCheck:
+    value = max(head.values)
+    check = dataclasses.replace(blank, value=value, state=_state(value, blank))
+    if check.state is BudgetState.WARN:
+        return dataclasses.replace(check, level=Level.WARN, reason="above 1.5 x target")
+    if check.state is not BudgetState.CRITICAL:
+        return check
+    if base is not None and max(base.values) > check.target * CRITICAL_FACTOR:
+        return dataclasses.replace(check, level=Level.WARN, reason="above 2 x target, and so is base")
+    return dataclasses.replace(check, level=Level.BLOCK, blocking=True, reason="above 2 x target")
+
+
+def _time(blank: BudgetCheck, name: str, head: Sample, base: Sample | None, *, declared: bool) -> BudgetCheck:
+    value, interval = _estimate(name, head.values)
+    if value is None:
+        text = f"{len(head.points)} values, {name} needs {_QUANTILES[name][1]}"
+        return dataclasses.replace(blank, state=BudgetState.TOO_FEW, reason=text)
+    check = dataclasses.replace(blank, value=value, interval=interval, state=_state(value, blank))
+    if check.state is BudgetState.WARN:
+        return dataclasses.replace(check, level=Level.WARN, reason="above 1.5 x target")
+    if check.state is not BudgetState.CRITICAL:
+        return check
+    doubt = _doubt(check, name, base, declared=declared)
+    if doubt:
+        return dataclasses.replace(check, level=Level.WARN, reason=f"above 2 x target{doubt}")
+    return dataclasses.replace(check, level=Level.BLOCK, blocking=True, reason="above 2 x target")
+
+
+def _doubt(check: BudgetCheck, name: str, base: Sample | None, *, declared: bool) -> str:
+    """Why a critical time only warns; empty where nothing speaks against blocking."""
+    ceiling = check.target * CRITICAL_FACTOR
+    if not declared:
+        return "; this class of machine is not declared, so it warns"
+    if check.interval is None or check.interval.low <= ceiling:
+        return ", but its lower bound is not"
+    _, bounds = _estimate(name, base.values) if base is not None and base.points else (None, None)
+    return ", and so is base" if bounds is not None and bounds.low > ceiling else ""
+
+
+def _estimate(name: str, values: tuple[float, ...]) -> tuple[float | None, Interval | None]:
+    if name == "mean":
+        return statistics.fmean(values), mean_interval(values, confidence=_ONE_SIDED)
+    share, needed = _QUANTILES[name]
+    if len(values) < needed:
+        return None, None
+    ordered = sorted(values)
+    return quantile(ordered, share), quantile_interval(ordered, share, confidence=_ONE_SIDED)

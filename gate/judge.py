@@ -1,0 +1,185 @@
+"""A Run and what it is held against -> Report: the pure second half of the program.
+
+A saved Run re-enters here: a changed threshold or budget needs no new measurement, and a trusted
+stage can judge again what an untrusted one measured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from gate.baseline import joined
+from gate.budget import check_budgets
+from gate.config import Config
+from gate.explain import explained
+from gate.model import (
+    Case,
+    Comparison,
+    Coverage,
+    DataKey,
+    Measured,
+    Plan,
+    Report,
+    Run,
+    Setting,
+    SideInfo,
+    SideRun,
+    Sides,
+    Timing,
+)
+from gate.plan import unusable
+from gate.policy import accept, apply_rules, decide, nondeterministic
+from gate.stats import compare, timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a run is judged by. stored: base's baselines; edited: head's; ref: of base, or empty.
+
+    config: whose policy and budgets count (base's in CI, the working tree's on a laptop).
+    unmeasured: why base could not be measured, where it should have been; empty otherwise.
+    adoption: base has neither configuration nor baselines.
+    """
+
+    config: Config
+    settings: tuple[Setting, ...] = ()
+    stored: SideRun | None = None
+    edited: SideRun | None = None
+    ref: str = ""
+    unmeasured: str = ""
+    adoption: bool = False
+
+
+def judge(run: Run, context: Context) -> Report:
+    """The report of a run. Raises ValueError where the run holds no head."""
+    head = run.cut("head")
+    if head is None:
+        raise ValueError("a run without head cannot be judged")
+    base, reasons = _base(run, context, head)
+    rows = compare(base, head, known=run.plan.known if base or reasons else (), unusable=reasons)
+    rows = explained(apply_rules(rows, run.plan.cases), base, head)
+    rows, accepts = accept(rows, context.stored, context.edited)
+    budgets = check_budgets(context.config, head, base, runner_class=run.environment.runner_class)
+    findings = nondeterministic(rows)
+    verdict = decide(
+        rows,
+        budgets=budgets,
+        findings=findings,
+        head=head,
+        against=run.plan.against,
+        adoption=context.adoption,
+    )
+    measured = run.info("base")
+    shown = measured or (base.side if base else None)
+    return Report(
+        tool=run.tool,
+        verdict=verdict,
+        environment=run.environment,
+        sides=Sides(base=_info(shown, context.ref), head=head.side),
+        run=Measured(plan=run.plan, samples=run.samples, evidence=run.evidence),
+        config=context.settings,
+        comparisons=rows,
+        timings=_timings(head, run.cut("base")),
+        findings=findings,
+        budgets=budgets,
+        accepts=accepts,
+        coverage=_coverage(rows),
+        timeline=run.timeline,
+        caveats=run.caveats,
+    )
+
+
+def rejudged(report: Report, context: Context) -> Report:
+    """The same measurement judged again, by another policy or other baselines."""
+    sides = (report.sides.head,) + (
+        (report.sides.base,) if report.sides.base and not report.sides.base.stored else ()
+    )
+    return judge(run_of(report, sides), context)
+
+
+def run_of(report: Report, sides: tuple[SideInfo, ...]) -> Run:
+    """The Run inside a report."""
+    return Run(
+        tool=report.tool,
+        environment=report.environment,
+        plan=report.run.plan,
+        sides=sides,
+        samples=report.run.samples,
+        evidence=report.run.evidence,
+        timeline=report.timeline,
+        caveats=report.caveats,
+    )
+
+
+def _base(run: Run, context: Context, head: SideRun) -> tuple[SideRun | None, dict[Case, str]]:
+    """Base's numbers, measured ones before stored ones, and why a case has none."""
+    if run.plan.against == "none" or (context.adoption and not run.cut("base")):
+        return None, {}
+    measured = run.cut("base")
+    key = head.side.data_key
+    usable, reasons = _usable(run.plan, context.stored, key)
+    if measured is not None:
+        measured = _restricted(measured, frozenset(run.plan.base))
+        reasons = {case: why for case, why in reasons.items() if case not in run.plan.base}
+    elif context.unmeasured:
+        failed = f"; base could not be measured: {context.unmeasured}"
+        reasons = {case: why + failed for case, why in reasons.items()}
+    gone = _gone(context.stored, run.plan, head)
+    return joined(side for side in (measured, usable, gone) if side is not None), reasons
+
+
+def _usable(
+    plan: Plan, stored: SideRun | None, key: DataKey | None
+) -> tuple[SideRun | None, dict[Case, str]]:
+    reasons = {
+        planned.case: why
+        for planned in plan.cases
+        if planned.case in plan.known and (why := unusable(planned, stored, key))
+    }
+    if stored is None:
+        return None, reasons
+    covered = frozenset(p.case for p in plan.cases) - reasons.keys() - frozenset(plan.base)
+    return _restricted(stored, covered), reasons
+
+
+def _gone(stored: SideRun | None, plan: Plan, head: SideRun) -> SideRun | None:
+    """Stored cases that head no longer has: needed for the name of what is missing."""
+    if stored is None:
+        return None
+    present = {planned.case for planned in head.cases}
+    return _restricted(stored, frozenset(case for case in plan.known if case not in present))
+
+
+def _restricted(side: SideRun, cases: frozenset[Case]) -> SideRun:
+    return SideRun(
+        side=side.side,
+        cases=tuple(p for p in side.cases if p.case in cases),
+        samples=tuple(s for s in side.samples if s.case in cases),
+        evidence=tuple(e for e in side.evidence if e.case in cases),
+    )
+
+
+def _info(side: SideInfo | None, ref: str) -> SideInfo | None:
+    if side is None:
+        return SideInfo(name="base", ref=ref) if ref else None
+    return dataclasses.replace(side, ref=side.ref or ref)
+
+
+def _timings(head: SideRun, base: SideRun | None) -> tuple[Timing, ...]:
+    found = []
+    for planned in head.cases:
+        for metric in ("latency", "time"):
+            sample = head.sample(planned.case, metric)
+            if sample is not None and sample.points:
+                found.append(timing(planned, sample, base.sample(planned.case, metric) if base else None))
+    return tuple(found)
+
+
+def _coverage(rows: tuple[Comparison, ...]) -> Coverage:
+    judged = [row for row in rows if row.base is not None]
+    compared = {row.case for row in judged}
+    fewest = min((sum(row.case == case for row in judged) for case in compared), default=0)
+    return Coverage(
+        cases=len({row.case for row in rows}), compared=len(compared), rows=len(judged), exact_per_case=fewest
+    )
