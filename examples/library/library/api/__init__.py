@@ -1,0 +1,12 @@
+"""The JSON interface: one blueprint per subject."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from library.api import accounts, catalogue, health, playlists, progress
+
+
+def register(app: Flask) -> None:
+    for module in (accounts, catalogue, health, playlists, progress):
+        app.register_blueprint(module.blueprint)

@@ -1,0 +1,1 @@
+"""What the application does, as functions of a session; no HTTP here."""
