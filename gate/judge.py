@@ -37,12 +37,13 @@ from gate.stats import compare, timing
 class Context:
     """What a run is judged by. stored: base's baselines; edited: head's; ref: of base, or empty.
 
-    config: whose policy and budgets count (base's in CI, the working tree's on a laptop).
+    config: whose policy and budgets count (base's in CI, the working tree's on a laptop); None has
+    the defaults and no budgets.
     unmeasured: why base could not be measured, where it should have been; empty otherwise.
     adoption: base has neither configuration nor baselines.
     """
 
-    config: Config
+    config: Config | None
     settings: tuple[Setting, ...] = ()
     stored: SideRun | None = None
     edited: SideRun | None = None
@@ -60,7 +61,11 @@ def judge(run: Run, context: Context) -> Report:
     rows = compare(base, head, known=run.plan.known if base or reasons else (), unusable=reasons)
     rows = explained(apply_rules(rows, run.plan.cases), base, head)
     rows, accepts = accept(rows, context.stored, context.edited)
-    budgets = check_budgets(context.config, head, base, runner_class=run.environment.runner_class)
+    budgets = (
+        check_budgets(context.config, head, base, runner_class=run.environment.runner_class)
+        if context.config
+        else ()
+    )
     findings = nondeterministic(rows)
     verdict = decide(
         rows,
@@ -90,16 +95,27 @@ def judge(run: Run, context: Context) -> Report:
     )
 
 
-def rejudged(report: Report, context: Context) -> Report:
-    """The same measurement judged again, by another policy or other baselines."""
-    sides = (report.sides.head,) + (
-        (report.sides.base,) if report.sides.base and not report.sides.base.stored else ()
+def held_against(report: Report, base: Report, context: Context) -> Report:
+    """The measurement of one saved report compared with that of another, under `context`'s policy.
+
+    Cases that are measured differently, or on other data, are incomparable, with the reason.
+    """
+    earlier = run_of(base).cut("head")
+    if earlier is None:
+        raise ValueError("a report without head cannot be compared with")
+    stored = dataclasses.replace(earlier, side=dataclasses.replace(earlier.side, name="base", stored=True))
+    run = run_of(report)
+    plan = dataclasses.replace(
+        run.plan, against="stored", base=(), known=tuple(planned.case for planned in earlier.cases)
     )
-    return judge(run_of(report, sides), context)
+    head = tuple(side for side in run.sides if side.name == "head")
+    return judge(dataclasses.replace(run, plan=plan, sides=head), dataclasses.replace(context, stored=stored))
 
 
-def run_of(report: Report, sides: tuple[SideInfo, ...]) -> Run:
-    """The Run inside a report."""
+def run_of(report: Report) -> Run:
+    """The Run inside a report: judged again it gives the same verdict, under another policy another."""
+    base = report.sides.base
+    sides = (report.sides.head,) + ((base,) if base and report.run.plan.base else ())
     return Run(
         tool=report.tool,
         environment=report.environment,

@@ -1,0 +1,102 @@
+"""The one writer of baselines/: for `accept`, `baseline update` and `ci update-baseline`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from gate import baseline
+from gate.cli.session import LAST_REPORT, SUITES
+from gate.errors import BaselineError, ConfigError
+from gate.judge import run_of
+from gate.model import ERRORS, Case, Report, SideRun
+from gate.schema import report_from_json
+from gate.target.repository import Repository
+
+
+def write_baselines(root: Path, directory: str, side: SideRun) -> tuple[str, ...]:
+    """Writes one file per suite of the side, whole or not at all; the names of those that changed.
+
+    A failing case is never stored: raises BaselineError that names it.
+    """
+    failing = [
+        str(sample.case) for sample in side.samples if sample.metric == ERRORS and max(sample.values) > 0
+    ]
+    if failing:
+        raise BaselineError(
+            f"a failing case cannot become a baseline: {', '.join(sorted(failing))}",
+            hint="mend it, or take it out of the configuration",
+        )
+    changed = []
+    for suite in SUITES:
+        if any(planned.case.suite == suite for planned in side.cases):
+            path = root / directory / f"{suite}.json"
+            if _replace(path, baseline.to_text(side, suite)):
+                changed.append(f"{directory}/{suite}.json")
+    return tuple(changed)
+
+
+def _replace(path: Path, text: str) -> bool:
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return True
+
+
+def read_stored(root: Path, directory: str) -> SideRun | None:
+    """The baselines of the working tree, joined; None where there are none."""
+    found = []
+    for suite in SUITES:
+        path = root / directory / f"{suite}.json"
+        if path.exists():
+            found.append(
+                baseline.from_text(path.read_text(encoding="utf-8"), name=f"{directory}/{suite}.json")
+            )
+    return baseline.joined(found)
+
+
+def last_report(repository: Repository, named: Path | None) -> Report:
+    """The report of the last run here, or of the file that was named. Raises ConfigError."""
+    path = named or repository.private / LAST_REPORT
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            "there is no report to accept from",
+            where=str(named or "the last run in this repository"),
+            hint="measure first: perf-gate run",
+        ) from None
+    return report_from_json(text, where=str(named or "the last run's report"))
+
+
+def head_of(report: Report) -> SideRun:
+    """What a report measured on head."""
+    head = run_of(report).cut("head")
+    if head is None:
+        raise ConfigError("this report holds no measurement of head", hint="measure again: perf-gate run")
+    return head
+
+
+def named_cases(names: tuple[str, ...], *sides: SideRun | None) -> frozenset[Case]:
+    """The cases meant on the command line. Raises ConfigError that lists what there is."""
+    there = {str(planned.case): planned.case for side in sides if side for planned in side.cases}
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        raise ConfigError(
+            f"no such case: {', '.join(unknown)}",
+            where=", ".join(sorted(there)),
+            hint="name cases as suite/name",
+        )
+    return frozenset(there[name] for name in names)

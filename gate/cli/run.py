@@ -1,0 +1,114 @@
+"""`perf-gate run`: the main job, as a command and as a function for the commands of CI."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gate import report as reports
+from gate.cli.options import Duration, cache_directory, config_option, option
+from gate.cli.session import Options, Outcome, execute
+from gate.errors import INCONCLUSIVE, NOTHING_COMPARED
+from gate.github.event import read_event
+from gate.model import State
+from gate.schema import report_to_json
+
+
+@click.command()
+@config_option
+@option(
+    "--against",
+    default="auto",
+    show_default=True,
+    help="What base is: auto (the commit this change starts from), a ref, stored (its stored baseline "
+    "only) or none.",
+)
+@option(
+    "--services",
+    type=click.Choice(["auto", "docker", "embedded", "system", "external"]),
+    default="auto",
+    show_default=True,
+    help="How Postgres and Redis are started.",
+)
+@option("--suite", multiple=True, help="Only this suite; may be given several times.")
+@option("--only", default="*", show_default=True, help="Only cases that match this glob, as suite/name.")
+@option("--time-budget", type=Duration(), default="6m", show_default=True, help="Time for timing, in all.")
+@option("--scale", type=click.FloatRange(min=0, min_open=True), help="Multiplies the rows of the data set.")
+@option(
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write report.json here."
+)
+@option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the comment here.")
+def run(**given: Any) -> int:
+    """Measure head, compare it with base, and give a verdict.
+
+    Head is the working tree as it is, uncommitted edits included. Starts Postgres and Redis, seeds
+    them, starts the application, counts its work and times it. Exits 0 or 1 by the verdict.
+    """
+    options = from_flags(**given)
+    outcome = execute(options, progress())
+    write(outcome, options)
+    click.echo(reports.text(outcome.report, width=width(), color=color()), nl=False)
+    return exit_code(outcome)
+
+
+def from_flags(**given: Any) -> Options:
+    """The flags of `run` and this process's environment as a value."""
+    environ = dict(os.environ)
+    given["suites"] = frozenset(given.pop("suite", ()))
+    return Options(
+        directory=Path.cwd(),
+        environ=environ,
+        event=read_event(environ),
+        cache=cache_directory(environ),
+        runner_class=environ.get("PERF_GATE_RUNNER_CLASS", ""),
+        **given,
+    )
+
+
+def write(outcome: Outcome, options: Options) -> None:
+    """Files that were asked for, beside the copy for `perf-gate accept`."""
+    if options.json_file:
+        options.json_file.write_text(report_to_json(outcome.report), encoding="utf-8")
+    if options.markdown:
+        options.markdown.write_text(reports.markdown(outcome.report), encoding="utf-8")
+
+
+def exit_code(outcome: Outcome) -> int:
+    """The verdict as an exit code; 5 where a comparison was asked for and none was possible."""
+    report = outcome.report
+    if report.verdict.state is State.INCONCLUSIVE:
+        if report.coverage.rows == 0:
+            return NOTHING_COMPARED
+        return INCONCLUSIVE if outcome.inconclusive_blocks else 0
+    return report.verdict.exit_code
+
+
+def progress() -> Callable[[str], None]:
+    """Says on stderr what is being done, with the seconds since the start."""
+    started = time.monotonic()
+
+    def notify(text: str) -> None:
+        click.echo(f"[{time.monotonic() - started:5.1f} s] {text}", err=True)
+
+    return notify
+
+
+def width() -> int:
+    """At most 100 columns; the terminal's own where it is narrower."""
+    stream = click.get_text_stream("stdout")
+    if not stream.isatty():
+        return 100
+    try:
+        return max(60, min(100, os.get_terminal_size(stream.fileno()).columns))
+    except OSError:
+        return 100
+
+
+def color() -> bool:
+    """Colour for a terminal, unless NO_COLOR says otherwise."""
+    return click.get_text_stream("stdout").isatty() and not os.environ.get("NO_COLOR")
