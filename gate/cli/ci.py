@@ -1,0 +1,289 @@
+"""`perf-gate ci ...`: the steps that the GitHub workflows run (action.yml maps a mode to each).
+
+measure and update-baseline run the project's code; verdict and report only read what it left, and
+trust none of it. Publishing never changes a verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from gate import report as reports
+from gate.cli.options import option
+from gate.errors import ConfigError, GateError, PublishError
+from gate.github import artifact, summary
+from gate.github.client import Client
+from gate.github.comment import Author
+from gate.github.commit import Checkout, Remote, commit_baselines, offer
+from gate.github.event import Event, Runner, job_event, read_runner
+from gate.github.stage import comment_on
+from gate.github.verdict import Decision, Result, decide, find_report
+from gate.model import Report, State
+
+Perform = Callable[[Sequence[str]], int]  # a perf-gate command line, without the program; its exit code
+TOKEN = "PERF_GATE_GITHUB_TOKEN"  # the variable's name
+PASS_ON = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
+
+artifact_option = option(
+    "--report-artifact",
+    default="perf-gate-report",
+    show_default=True,
+    help="The artifact that holds report.json; '-' and a pull request's number may follow its name.",
+)
+token_option = option("--github-token", default="", hidden=True)
+flags_argument = click.argument("flags", nargs=-1, type=click.UNPROCESSED)
+
+
+@click.group()
+def ci() -> None:
+    """The steps that the GitHub workflows run."""
+
+
+@ci.command(context_settings=PASS_ON)
+@flags_argument
+def measure(flags: tuple[str, ...]) -> int:
+    """Do what `perf-gate run` does, with its flags, and write the job summary and the step's outputs.
+
+    report.json goes where --json says, by default below RUNNER_TEMP; the output report-path names it.
+    """
+    return measure_job(flags, job(), perform=perform)
+
+
+@ci.command()
+@option(
+    "--measure-result",
+    type=click.Choice([result.value for result in Result]),
+    required=True,
+    help="How the measuring job ended: needs.<job>.result.",
+)
+@option("--report", type=click.Path(path_type=Path), help="A report.json at hand, instead of the artifact.")
+@artifact_option
+@token_option
+def verdict(measure_result: str, report: Path | None, report_artifact: str, github_token: str) -> int:
+    """Decide the required check from how the measuring job ended and from the report it left.
+
+    A skipped measurement is answered by the newest finished run of the same commit.
+    """
+    here = job(github_token)
+    result = Result(measure_result)
+    if report is not None:
+        read = artifact.parse(_text(report), where=str(report)) if report.exists() else None
+        return answer(decide(result, read), read, here)
+    with here.client() as client:
+        found = find_report(client, here.event, here.runner, result=result, name=report_artifact)
+    if found.report and result is Result.SKIPPED:
+        here.say(f"not measured again: run {found.run} measured this commit")
+    return answer(decide(found.result, found.report), found.report, here)
+
+
+@ci.command("report")
+@artifact_option
+@option("--comment-id", default="default", show_default=True, help="Tells several gates apart.")
+@option(
+    "--comment-author",
+    default="github-actions[bot]",
+    show_default=True,
+    help="The account of the token: only its comments are ours.",
+)
+@token_option
+def report_command(report_artifact: str, comment_id: str, comment_author: str, github_token: str) -> int:
+    """Comment a finished run's report on its pull request (for `workflow_run`; checks nothing out)."""
+    here = job(github_token)
+    run = here.event.completed
+    if run is None:
+        raise ConfigError(
+            f"`ci report` answers a workflow_run event, not {here.event.name}",
+            hint="use the workflow perf-gate-report.yml",
+        )
+    author = Author(gate=comment_id, login=comment_author)
+    with here.client() as client:
+        said = comment_on(run, client, author=author, name=report_artifact)
+    here.say(said.text)
+    if said.unposted:
+        here.summarize(said.unposted)
+    return 0
+
+
+@ci.command("update-baseline", context_settings=PASS_ON)
+@option("--baselines", default="baselines", show_default=True, help="The directory of the baselines.")
+@option(
+    "--check-workflow",
+    default="perf-gate.yml",
+    show_default=True,
+    help="Started on the pull request that a protected branch makes necessary.",
+)
+@token_option
+@flags_argument
+def update_baseline(baselines: str, check_workflow: str, github_token: str, flags: tuple[str, ...]) -> int:
+    """Run `perf-gate baseline update`, with its flags, and commit what changed to the default branch.
+
+    Only for what is already merged: a push to the default branch, a schedule, or a dispatch there.
+    """
+    here = job(github_token)
+    require_default_branch(here.event)
+    # What runs now is the project's code; it needs no token and must not inherit this one.
+    os.environ.pop(TOKEN, None)
+    if code := perform(["baseline", "update", *flags]):
+        return code
+    here.say(publish_baselines(here, baselines, check_workflow))
+    return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """This job: its event, its runner, and where what we say goes."""
+
+    event: Event
+    runner: Runner
+    environ: dict[str, str] = field(repr=False)
+
+    def client(self) -> Client:
+        """Raises ConfigError without a token."""
+        if not self.runner.token:
+            raise ConfigError("no token for GitHub's API", hint=f"set {TOKEN}, or github-token in the action")
+        return Client(
+            base=self.runner.api_url,
+            repository=self.runner.repository,
+            token=self.runner.token,
+            notify=self.say,
+        )
+
+    def say(self, text: str) -> None:
+        """One line on stderr, harmless to the runner that reads it."""
+        click.echo(f"perf-gate: {summary.plain(text, 1000)}", err=True)
+
+    def summarize(self, markdown: str) -> None:
+        if self.runner.summary:
+            summary.write_summary(Path(self.runner.summary), markdown)
+
+    def put_out(self, report: Report | None, *, state: str, path: str = "") -> None:
+        if self.runner.output:
+            values = summary.outputs(report, state=state, path=path)
+            summary.write_outputs(Path(self.runner.output), values)
+
+
+def job(token: str = "") -> Job:
+    """This process's job. Raises ConfigError outside of GitHub Actions."""
+    environ = dict(os.environ)
+    event = job_event(environ)
+    if event is None:
+        raise ConfigError(
+            "not inside a GitHub Actions job: GITHUB_EVENT_NAME is not set",
+            hint="`perf-gate run` measures anywhere",
+        )
+    return Job(event=event, runner=read_runner(environ, token=token), environ=environ)
+
+
+def perform(command: Sequence[str]) -> int:
+    """Run another perf-gate command in this process. Its errors pass through."""
+    from gate.cli import cli
+
+    result = cli.main(args=list(command), prog_name="perf-gate", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def measure_job(flags: Sequence[str], here: Job, *, perform: Perform) -> int:
+    """Measure, then say it in the job's own places; the exit code is `perf-gate run`'s.
+
+    Between the two fence lines the runner obeys no command that a benchmark prints. After an error
+    the fence stays closed, since its text may quote a log.
+    """
+    path = report_path(flags, here.environ)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    stop, resume = summary.fence()
+    click.echo(stop)
+    try:
+        code = perform(["run", *flags, "--json", str(path)])
+    except GateError as error:
+        here.summarize(no_verdict(error))
+        here.put_out(None, state=State.ERROR)
+        raise
+    report = artifact.parse(_text(path), where=str(path))
+    click.echo(resume)
+    for line in summary.annotate(report):
+        click.echo(line)
+    here.summarize(reports.markdown(report, limit=summary.MOST_BYTES))
+    here.put_out(report, state=report.verdict.state, path=str(path))
+    return code
+
+
+def report_path(flags: Sequence[str], environ: dict[str, str]) -> Path:
+    """Where the report goes: --json, PERF_GATE_JSON, or a place outside the working tree."""
+    for flag, value in zip(flags, [*flags[1:], ""], strict=True):
+        if flag == "--json":
+            return Path(value)
+        if flag.startswith("--json="):
+            return Path(flag.partition("=")[2])
+    named = environ.get("PERF_GATE_JSON")
+    return (
+        Path(named)
+        if named
+        else Path(environ.get("RUNNER_TEMP") or tempfile.gettempdir()) / "perf-gate" / "report.json"
+    )
+
+
+def no_verdict(error: GateError) -> str:
+    """The job summary of a run without a report. The log stays in the log."""
+    lines = [
+        error.message,
+        f"at {error.where}" if error.where else "",
+        f"hint: {error.hint}" if error.hint else "",
+    ]
+    shown = "\n".join(f"    {summary.plain(line, 500)}" for line in lines if line)
+    return f"**perf-gate: no verdict** (exit {error.exit_code})\n\n{shown}\n"
+
+
+def answer(decision: Decision, report: Report | None, here: Job) -> int:
+    """Say the decision everywhere and give its exit code."""
+    text = summary.plain(decision.text, 500)
+    if decision.exit_code:
+        click.echo(summary.command("error", text, title="perf-gate"))
+    else:
+        click.echo(f"perf-gate: {text}")
+    here.summarize(reports.markdown(report, limit=summary.MOST_BYTES) if report else f"    {text}\n")
+    blocked_or_fine = report is not None and decision.exit_code in (0, 1, 5, 6)
+    here.put_out(report, state=report.verdict.state if report and blocked_or_fine else State.ERROR)
+    return decision.exit_code
+
+
+def require_default_branch(event: Event) -> None:
+    """Raises ConfigError for an event whose numbers are not the default branch's."""
+    if not event.may_update_baselines:
+        raise ConfigError(
+            f"baselines are not updated from {event.name} on {event.ref or 'no ref'}",
+            hint="only a push to the default branch, a schedule, or a dispatch there may update them; "
+            "in a pull request use `perf-gate accept`",
+        )
+
+
+def publish_baselines(here: Job, directory: str, check_workflow: str) -> str:
+    """Commit and push what changed; the sentence says what became of it."""
+    runner, branch = here.runner, here.event.default_branch
+    remote = Remote(url=f"{runner.server_url}/{runner.repository}.git", token=runner.token)
+    environ = {name: value for name, value in here.environ.items() if name != TOKEN}
+    update = commit_baselines(
+        Checkout(root=Path.cwd(), environ=environ), directory, branch=branch, remote=remote
+    )
+    if update.action == "protected":
+        with here.client() as client:
+            return offer(client, update, branch=branch, check_workflow=check_workflow)
+    words = {
+        "unchanged": "the baselines already hold these values",
+        "pushed": f"committed {len(update.files)} baseline files to {branch}",
+        "moved": f"{branch} has moved on; the newer commit's run updates the baselines",
+    }
+    return words[update.action]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PublishError(f"the report cannot be read: {type(error).__name__}", where=str(path)) from error
