@@ -57,7 +57,7 @@ Scalar = str | int | float | bool
 class Table(BaseModel):
     """A table of the file: frozen, and an unknown key is an error, never ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class TargetFile(Table):
