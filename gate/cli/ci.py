@@ -37,6 +37,9 @@ artifact_option = option(
     help="The artifact that holds report.json; '-' and a pull request's number may follow its name.",
 )
 token_option = option("--github-token", default="", hidden=True)
+python_option = option(
+    "--python-path", default="", help="The project's Python; its directory comes first on PATH."
+)
 flags_argument = click.argument("flags", nargs=-1, type=click.UNPROCESSED)
 
 
@@ -46,12 +49,14 @@ def ci() -> None:
 
 
 @ci.command(context_settings=PASS_ON)
+@python_option
 @flags_argument
-def measure(flags: tuple[str, ...]) -> int:
+def measure(python_path: str, flags: tuple[str, ...]) -> int:
     """Do what `perf-gate run` does, with its flags, and write the job summary and the step's outputs.
 
     report.json goes where --json says, by default below RUNNER_TEMP; the output report-path names it.
     """
+    put_first(python_path)
     return measure_job(flags, job(), perform=perform)
 
 
@@ -118,9 +123,12 @@ def report_command(report_artifact: str, comment_id: str, comment_author: str, g
     show_default=True,
     help="Started on the pull request that a protected branch makes necessary.",
 )
+@python_option
 @token_option
 @flags_argument
-def update_baseline(baselines: str, check_workflow: str, github_token: str, flags: tuple[str, ...]) -> int:
+def update_baseline(
+    baselines: str, check_workflow: str, python_path: str, github_token: str, flags: tuple[str, ...]
+) -> int:
     """Run `perf-gate baseline update`, with its flags, and commit what changed to the default branch.
 
     Only for what is already merged: a push to the default branch, a schedule, or a dispatch there.
@@ -129,6 +137,7 @@ def update_baseline(baselines: str, check_workflow: str, github_token: str, flag
     require_default_branch(here.event)
     # What runs now is the project's code; it needs no token and must not inherit this one.
     os.environ.pop(TOKEN, None)
+    put_first(python_path)
     if code := perform(["baseline", "update", *flags]):
         return code
     here.say(publish_baselines(here, baselines, check_workflow))
@@ -178,6 +187,15 @@ def job(token: str = "") -> Job:
             hint="`perf-gate run` measures anywhere",
         )
     return Job(event=event, runner=read_runner(environ, token=token), environ=environ)
+
+
+def put_first(python: str) -> None:
+    """Let the configuration's `python3` be this interpreter, for this process and what it starts."""
+    if not python:
+        return
+    if not Path(python).is_absolute():
+        raise ConfigError(f"python-path must be an absolute path, not {python!r}")
+    os.environ["PATH"] = os.pathsep.join((str(Path(python).parent), os.environ.get("PATH", os.defpath)))
 
 
 def perform(command: Sequence[str]) -> int:
