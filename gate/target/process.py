@@ -1,0 +1,257 @@
+"""A side's processes: its environment and files, its migrations, and the application from start to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from gate.config import Target
+from gate.errors import ConfigError, EnvironmentFailure
+from gate.model import Side, SideName
+from gate.target import variables
+from gate.target.command import Group, ending, last_lines, run, shown, started
+from gate.target.environment import Installed, working_directory
+from gate.target.placeholders import check_placeholders, fill, names, values_of
+from gate.target.ports import LOOPBACK, free_port, listening, stranger, taken
+from gate.target.redact import secrets_of
+
+_POLL = 0.02  # seconds between two looks at an application that is starting
+_ONE_ANSWER = 10.0  # seconds; the first request may load half of the application
+_IN_USE = ("address already in use", "eaddrinuse", "connection in use")
+_SEEDS = 2**32  # PYTHONHASHSEED is below
+
+
+class _PortTaken(EnvironmentFailure):
+    """Somebody else took the port between our look and the application's."""
+
+
+def prepare(
+    target: Target,
+    *,
+    name: SideName,
+    ref: str,
+    worktree: Path,
+    installed: Installed,
+    postgres_url: str,
+    redis_url: str,
+    seed: int,
+    environ: Mapping[str, str],
+) -> Side:
+    """A side ready to be migrated and served: its environment made, target.files written.
+
+    environ: the caller's environment, of which a short list is passed on. seed: PYTHONHASHSEED.
+    Made anew for every database or seed. Raises ConfigError with every placeholder that is wrong.
+    """
+    if problems := check_placeholders(target):
+        message = "placeholders in [target] are wrong"
+        raise ConfigError(message, where="target", problems=problems)
+    side = Side(
+        name=name,
+        ref=ref,
+        worktree=str(worktree),
+        directory=str(working_directory(target, worktree)),
+        interpreter=installed.interpreter,
+        env=variables.for_running(environ) | {"PATH": installed.path},
+        postgres_url=postgres_url,
+        redis_url=redis_url,
+        seed=seed,
+    )
+    return _placed(target, side, free_port(), every=True)
+
+
+def migrate(target: Target, side: Side, *, log: Path) -> None:
+    """Run target.migrate. Raises EnvironmentFailure with the last lines of the command that failed."""
+    values = _values(side, free_port())
+    for number, command in enumerate(target.migrate, start=1):
+        where = f"target.migrate[{number}]"
+        run(
+            [fill(argument, values, where=where) for argument in command],
+            what=f"{where} of {side.name}",
+            cwd=Path(side.directory),
+            env=side.env,
+            timeout=target.command_timeout,
+            log=log,
+            hint="migrations start from an empty database of this run",
+        )
+
+
+@contextlib.contextmanager
+def serve(target: Target, side: Side, *, log: Path, ports: Callable[[], int] = free_port) -> Iterator[Side]:
+    """The running application as a Side with base_url and pids (the started program first).
+
+    Ready once target.ready answers below 500; stopped with everything it has started when the block
+    ends. log: appended to. ports: gives the port to use; a second one is tried if the first is taken.
+    Raises EnvironmentFailure, with the last lines, if it ends before or is not ready in time.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            running = stack.enter_context(_serving(target, side, ports(), log))
+        except _PortTaken:
+            running = stack.enter_context(_serving(target, side, ports(), log))
+        yield running
+
+
+def alive(side: Side) -> bool:
+    """Whether the program that `serve` started still runs; false for a side that is not served."""
+    if not side.pids:
+        return False
+    try:
+        return os.waitid(os.P_PID, side.pids[0], os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+
+
+def tail(log: Path, side: Side) -> tuple[str, ...]:
+    """The last 20 lines of a side's log without its secrets; none where there is no log."""
+    if not log.exists():
+        return ()
+    with log.open("rb") as file:
+        return last_lines(file, hidden=secrets_of(side.env))
+
+
+@contextlib.contextmanager
+def _serving(target: Target, side: Side, port: int, log: Path) -> Iterator[Side]:
+    placed = _placed(target, side, port, every=False)
+    values = _values(placed, port)
+    command = [fill(argument, values, where="target.start") for argument in target.start]
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(log.open("a+b"))
+        before = output.seek(0, 2)
+        group = stack.enter_context(
+            started(
+                command,
+                what=f"the application of {side.name}",
+                cwd=Path(side.directory),
+                env=placed.env,
+                output=output,
+                grace=target.stop_timeout,
+            )
+        )
+        if fault := _await_ready(target, side.name, group, port):
+            hidden = secrets_of(placed.env)
+            fault.where = shown(command, Path(side.directory), hidden)
+            fault.tail = last_lines(output, start=before, hidden=hidden)
+            raise _blamed(fault, group, port)
+        yield dataclasses.replace(placed, base_url=f"http://{LOOPBACK}:{port}", pids=group.pids)
+
+
+def _await_ready(target: Target, name: str, group: Group, port: int) -> EnvironmentFailure | None:
+    """None once the application answers; otherwise why it will not."""
+    deadline = time.monotonic() + target.ready_timeout
+    seen = "nothing listened"
+    while (left := deadline - time.monotonic()) > 0:
+        code = group.process.poll()
+        if code is not None:
+            return EnvironmentFailure(
+                f"the application of {name} {ending(code)} before it answered GET {target.ready}",
+                hint="target.start must stay in the foreground and listen on 127.0.0.1:{port}",
+            )
+        try:
+            status = _status(port, target.ready, min(left, _ONE_ANSWER))
+        except (OSError, http.client.HTTPException) as error:
+            seen = _described(error)
+        else:
+            if status < 500:
+                return _stranger(name, group, port)
+            seen = f"the last answer was {status}"
+        time.sleep(_POLL)
+    late = f"did not answer GET {target.ready} within {target.ready_timeout:g} s"
+    return EnvironmentFailure(
+        f"the application of {name} {late}: {seen}",
+        hint=_where_it_listens(group, port),
+    )
+
+
+def _status(port: int, path: str, timeout: float) -> int:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def _described(error: OSError | http.client.HTTPException) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listened"
+    if isinstance(error, TimeoutError):
+        return "it accepted the connection and was silent"
+    return f"the last try gave {type(error).__name__}"
+
+
+def _stranger(name: str, group: Group, port: int) -> EnvironmentFailure | None:
+    """An answer counts only if it is not from a server that was there before the application."""
+    pid = stranger(port, group.pids)
+    if pid is None:
+        return None
+    message = f"port {port} of the application of {name} belongs to another program (pid {pid})"
+    return _PortTaken(message, hint="run it again; ports are chosen anew each time")
+
+
+def _where_it_listens(group: Group, port: int) -> str:
+    if others := tuple(other for other in listening(group.pids) if other != port):
+        return f"it listens on {', '.join(map(str, others))}; use {{port}} in target.start or target.env"
+    return "correct target.ready, or raise target.ready_timeout if it needs longer"
+
+
+def _blamed(fault: EnvironmentFailure, group: Group, port: int) -> EnvironmentFailure:
+    """The same failure, as the port's where the port is to blame, so that another is tried."""
+    if group.process.poll() is None:
+        return fault
+    said = any(words in line.lower() for line in fault.tail for words in _IN_USE)
+    if not said and (not taken(port) or port in listening(group.pids)):
+        return fault
+    hint = f"something else listens on port {port}"
+    return _PortTaken(fault.message, where=fault.where, tail=fault.tail, hint=hint)
+
+
+def _placed(target: Target, side: Side, port: int, *, every: bool) -> Side:
+    """The side with its variables and files filled in; of those already there, only what names the port."""
+    values = _values(side, port)
+    own = {
+        name: fill(text, values, where=f"target.env.{name}")
+        for name, text in target.env.items()
+        if every or "port" in names(text)
+    }
+    virtual = {"VIRTUAL_ENV": str(Path(side.interpreter).parent.parent)} if side.interpreter else {}
+    # Last: both sides of a pair share the hash seed, and pairs differ, whatever [target.env] says.
+    env = side.env | own | virtual | {"PYTHONHASHSEED": str(side.seed % _SEEDS)}
+    for file in target.files:
+        if every or "port" in names(file.text):
+            _write(side, file.path, fill(file.text, values, where=f"target.files {file.path!r}"))
+    return dataclasses.replace(side, env=env)
+
+
+def _write(side: Side, path: str, text: str) -> None:
+    """Write one of target.files, relative to target.directory. Raises ConfigError outside the worktree."""
+    root = Path(side.worktree).resolve()
+    place = Path(side.directory, path).resolve()
+    if not place.is_relative_to(root) or place in (root, root / ".git"):
+        raise ConfigError(
+            f"target.files {path!r} is not a file inside the checkout",
+            where="target.files",
+            hint="the path is relative to target.directory",
+        )
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"target.files {path!r} cannot be written: {error.strerror}", where="target.files"
+        ) from error
+
+
+def _values(side: Side, port: int) -> dict[str, str]:
+    return values_of(
+        interpreter=side.interpreter,
+        worktree=side.worktree,
+        postgres_url=side.postgres_url,
+        redis_url=side.redis_url,
+        seed=side.seed,
+        port=port,
+    )

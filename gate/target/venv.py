@@ -1,0 +1,73 @@
+"""Moving a virtual environment: a copy at another place that knows only its own place.
+
+Virtual environments hold their own path in the first lines of scripts, in pyvenv.cfg and in the
+activation scripts. Compiled files hold it too, but Python corrects theirs when it loads them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+_SHEBANG_LIMIT = 127  # bytes the kernel reads of a first line, before 5.1
+_TRAMPOLINE = re.compile(
+    rb"""\A#!/bin/sh\n'''exec' ["']?([^"'\n]+?)["']?((?: [^\n]*)?) "\$0" "\$@"\n' '''\n"""
+)
+_PLAIN = re.compile(rb"\A#!([^\n]+?/bin/python[0-9.]*)((?: [^\n]*)?)\n")
+_LARGEST = 4_000_000  # bytes; a script is smaller, and programs are told by their zero bytes
+
+
+def copy_environment(source: Path, destination: Path, *, origin: str) -> None:
+    """Copy a virtual environment to `destination`, which must not exist, and make it that place's own.
+
+    origin: the path at which `source` was made, which its files still name.
+    """
+    shutil.copytree(source, destination, symlinks=True)
+    old, new = os.fsencode(origin), os.fsencode(destination)
+    for path in _files(destination):
+        if path.is_symlink():
+            _relink(path, origin, str(destination))
+        elif path.stat().st_size <= _LARGEST:
+            _rewrite(path, old, new)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """What may name the environment: everything outside lib, and the .pth files inside it."""
+    for directory, folders, names in os.walk(root):
+        if Path(directory) == root:
+            folders[:] = [name for name in folders if name not in ("lib", "lib64")]
+        yield from (Path(directory, name) for name in names)
+    yield from root.glob("lib/*/site-packages/*.pth")
+
+
+def _relink(path: Path, origin: str, destination: str) -> None:
+    target = os.readlink(path)
+    if target.startswith(f"{origin}/"):
+        path.unlink()
+        path.symlink_to(destination + target.removeprefix(origin))
+
+
+def _rewrite(path: Path, old: bytes, new: bytes) -> None:
+    before = path.read_bytes()
+    if b"\0" in before or old not in before:
+        return
+    after = _runnable(before.replace(old, new))
+    times = path.stat()
+    path.write_bytes(after)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _runnable(script: bytes) -> bytes:
+    """The script with a first line the kernel can follow, however long the interpreter's path is."""
+    found = _TRAMPOLINE.match(script) or _PLAIN.match(script)
+    if found is None:
+        return script
+    interpreter, arguments, rest = found[1], found[2], script[found.end() :]
+    line = b"#!" + interpreter + arguments
+    if len(line) <= _SHEBANG_LIMIT and b" " not in interpreter:
+        return line + b"\n" + rest
+    # Both a shell and a Python script: a shell sees exec, Python a string.
+    return b"#!/bin/sh\n'''exec' \"" + interpreter + b'"' + arguments + b" \"$0\" \"$@\"\n' '''\n" + rest
