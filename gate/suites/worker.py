@@ -1,0 +1,47 @@
+"""What the driver knows of every suite: a worker, its cases, and what one visit gave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from gate.model import Case
+
+Mode = Literal["timing", "count"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """What one turn at one case gave.
+
+    values: seconds, in the order measured, of what succeeded only. sizes: bytes of each successful
+    answer after masks, beside `values`; empty for a suite without answers.
+    failures: one sentence each; a failure has no value. skipped: why nothing was run, else empty.
+    """
+
+    values: tuple[float, ...] = ()
+    sizes: tuple[int, ...] = ()
+    failures: tuple[str, ...] = ()
+    skipped: str = ""
+
+
+class Worker(Protocol):
+    """One side's turn-taker: it walks its cases in order, and a visit measures the one it is at."""
+
+    def next(self) -> Case | None:
+        """Moves to the next case; None after the last one."""
+
+    def visit(self, rounds: int, *, warmup: bool = False) -> Visit:
+        """Measures the current case. warmup: run it until it is warm; the values are no measurement."""
+
+    def close(self) -> None:
+        """Ends whatever the worker holds; may be called twice."""
+
+
+class WorkerDied(Exception):
+    """What was measured is gone: nothing answers any more where it answered before."""
+
+    def __init__(self, case: Case, reason: str) -> None:
+        super().__init__(f"{case}: {reason}")
+        self.case = case
+        self.reason = reason
