@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -33,7 +34,7 @@ def accept(cases: tuple[str, ...], every: bool, report: Path | None, config: str
     if bool(cases) == every:
         raise click.UsageError("name the cases to accept, or --all")
     file = Path.cwd() / config
-    repository = Repository.discover(file.parent)
+    repository = Repository.discover(file.parent, environ=os.environ)
     where = configuration(file, config)
     seen = last_report(repository, report)
     head = head_of(seen)

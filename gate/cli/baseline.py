@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,10 @@ import click
 from gate.cli.baselines import head_of, read_stored, write_baselines
 from gate.cli.options import config_option, option
 from gate.cli.run import from_flags, progress
-from gate.cli.session import configuration, execute
+from gate.cli.session import configuration, endpoint_cases, execute
 from gate.errors import BaselineError, ConfigError
 from gate.explain import number
 from gate.model import Kind, SideRun
-from gate.suites import endpoints
 from gate.target.repository import Repository
 
 
@@ -36,7 +36,7 @@ def update(**given: Any) -> int:
     """Measure the working tree and write its exact counts to the baselines directory."""
     options = from_flags(against="none", timed=False, **given)
     outcome = execute(options, progress())
-    repository = Repository.discover((options.directory / options.config).parent)
+    repository = Repository.discover((options.directory / options.config).parent, environ=options.environ)
     where = configuration(options.directory / options.config, options.config)
     changed = write_baselines(repository.root, where.baselines, head_of(outcome.report))
     for path in changed:
@@ -78,12 +78,11 @@ def check(config: str) -> int:
     Measures nothing. Exits 2 where a case has no counts, or counts of another definition.
     """
     side, file = _stored(config)
-    suite = configuration(file, config).suites.endpoints
     stored = {planned.case: planned.definition for planned in side.cases}
     problems = [
         f"{planned.case}: "
         + ("no stored counts" if planned.case not in stored else "measured differently now")
-        for planned in (endpoints.cases(suite) if suite else ())
+        for planned in endpoint_cases(configuration(file, config))
         if stored.get(planned.case) != planned.definition
     ]
     if problems:
@@ -98,7 +97,7 @@ def check(config: str) -> int:
 
 def _stored(config: str) -> tuple[SideRun, Path]:
     file = Path.cwd() / config
-    repository = Repository.discover(file.parent)
+    repository = Repository.discover(file.parent, environ=os.environ)
     side = read_stored(repository.root, configuration(file, config).baselines)
     if side is None:
         raise ConfigError("there are no baselines", hint="perf-gate baseline update")

@@ -7,13 +7,13 @@ and is its warm-up; a writer is timed only after every writer was counted.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gate import dataset, target
+from gate import dataset
 from gate.config import Config
 from gate.errors import MeasurementError
 from gate.experiment import Visits
@@ -29,6 +29,8 @@ from gate.model import (
     Plan,
     PlannedCase,
     Point,
+    PostgresServer,
+    RedisServer,
     Sample,
     Side,
     SideName,
@@ -36,6 +38,8 @@ from gate.model import (
 from gate.probes.counts import Counter
 from gate.suites import benchmarks, endpoints
 from gate.suites.worker import Worker, WorkerDied
+from gate.target.environment import Installed
+from gate.target.process import prepare, serve, tail
 
 if TYPE_CHECKING:
     from gate.cli.session import Gate
@@ -46,12 +50,15 @@ CASE_SECONDS = 4.0  # of timing for one case in one pass: slow endpoints give fe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A side that is installed, and once `template` is set, has its data. logs: where its logs go."""
+    """A side that is installed and, once `template` is set, has its data. logs: where its logs go."""
 
-    side: Side
+    name: SideName
+    ref: str
+    worktree: Path
     config: Config
-    installed: target.Installed
+    installed: Installed
     logs: Path
+    environ: Mapping[str, str] = field(repr=False)
     template: dataset.Template | None = None
 
     @property
@@ -59,6 +66,20 @@ class Prepared:
         if self.template is None:
             raise RuntimeError("the side has no data yet")
         return self.template
+
+    def side(self, server: PostgresServer, database: str, redis: RedisServer, *, seed: int = 0) -> Side:
+        """The side on one database and one Redis, with its files and environment written anew."""
+        return prepare(
+            self.config.target,
+            name=self.name,
+            ref=self.ref,
+            worktree=self.worktree,
+            installed=self.installed,
+            postgres_url=server.url(database),
+            redis_url=redis.url,
+            seed=seed,
+            environ=self.environ,
+        )
 
 
 class Seen:
@@ -97,7 +118,7 @@ def visit(
     deadline: float,
 ) -> tuple[tuple[Sample, ...], tuple[Evidence, ...]]:
     """Everything one side shows in one pass. deadline: of `time.monotonic`, after which nothing is timed."""
-    seen = Seen(prepared.side.name, step.pair)
+    seen = Seen(prepared.name, step.pair)
     wanted = [planned for planned in plan.cases if planned.case in cases]
     requests = [planned for planned in wanted if planned.case.suite == "endpoints"]
     tests = [planned for planned in wanted if planned.case.suite == "benchmarks"]
@@ -124,16 +145,14 @@ def _visit_endpoints(
     server = gate.running.postgres
     readers = tuple(p.case for p in planned if not p.writes)
     writers = tuple(p.case for p in planned if p.writes)
-    name = prepared.side.name
+    name = prepared.name
     with dataset.cloned(server, prepared.sealed, f"{name}_{step.pair}") as database:
         redis = gate.running.redis(name)
-        bound = target.bind(
-            prepared.side, prepared.config.target, server.url(database), redis.url, seed=step.pair
-        )
+        side = prepared.side(server, database, redis, seed=step.pair)
         log = prepared.logs / f"{name}-{step.pair}.log"
         with ExitStack() as stack:
             with gate.clock.phase("start"):
-                live = stack.enter_context(target.serve(prepared.config.target, bound, log=log))
+                live = stack.enter_context(serve(prepared.config.target, side, log=log))
             counter = stack.enter_context(closing(Counter(server, database, redis)))
             order = readers + readers + writers + writers
             try:
@@ -152,7 +171,7 @@ def _visit_endpoints(
                 raise MeasurementError(
                     f"the application stopped answering while {died.case} was measured on {name}",
                     where=f"pass {step.pair}",
-                    tail=target.tail(log),
+                    tail=tail(log, side),
                     hint="its log ends above; run it by hand with the same request",
                 ) from died
 
@@ -210,18 +229,16 @@ def _visit_benchmarks(
     if config is None:
         return
     server = gate.running.postgres
-    name = prepared.side.name
+    name = prepared.name
     wanted = {p.case for p in planned}
     with (
         gate.clock.phase("benchmarks"),
         dataset.cloned(server, prepared.sealed, f"{name}_{step.pair}_benchmarks") as database,
     ):
         redis = gate.running.redis(name)
-        bound = target.bind(
-            prepared.side, prepared.config.target, server.url(database), redis.url, seed=step.pair
-        )
+        side = prepared.side(server, database, redis, seed=step.pair)
         log = prepared.logs / f"{name}-{step.pair}-benchmarks.log"
-        worker = benchmarks.open_benchmarks(bound, config, log=log, seed=step.pair, mode="timing")
+        worker = benchmarks.open_benchmarks(side, config, log=log, seed=step.pair, mode="timing")
         try:
             while (case := worker.next()) is not None:
                 if case in wanted:
@@ -240,11 +257,11 @@ def collect_benchmarks(prepared: Prepared, *, gate: Gate) -> tuple[PlannedCase, 
     if config is None:
         return ()
     server = gate.running.postgres
-    name = prepared.side.name
+    name = prepared.name
     with (
         gate.clock.phase("collect"),
         dataset.cloned(server, prepared.sealed, f"{name}_collect") as database,
     ):
         redis = gate.running.redis(name)
-        bound = target.bind(prepared.side, prepared.config.target, server.url(database), redis.url)
-        return benchmarks.collect(bound, config, log=prepared.logs / f"{name}-collect.log")
+        side = prepared.side(server, database, redis)
+        return benchmarks.collect(side, config, log=prepared.logs / f"{name}-collect.log")

@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 from gate.config import seconds
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """A duration on the command line, such as 6m or 90s, as seconds."""
 
     name = "duration"

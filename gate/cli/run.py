@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from gate import report as reports
 from gate.cli.options import Duration, cache_directory, config_option, option
 from gate.cli.session import Options, Outcome, execute
 from gate.errors import INCONCLUSIVE, NOTHING_COMPARED
-from gate.github.event import read_event
+from gate.github.event import job_event
 from gate.model import State
 from gate.schema import report_to_json
+from gate.target.base import Event
 
 
 @click.command()
@@ -63,10 +64,24 @@ def from_flags(**given: Any) -> Options:
     return Options(
         directory=Path.cwd(),
         environ=environ,
-        event=read_event(environ),
+        event=event_of(environ),
         cache=cache_directory(environ),
         runner_class=environ.get("PERF_GATE_RUNNER_CLASS", ""),
         **given,
+    )
+
+
+def event_of(environ: Mapping[str, str]) -> Event | None:
+    """What GitHub Actions runs for, as far as it decides the base; None elsewhere."""
+    event = job_event(environ)
+    if event is None:
+        return None
+    return Event(
+        name=event.name,
+        ref=event.ref,
+        base_ref=event.pull_request.base_ref if event.pull_request else "",
+        base_sha=event.merge_group.base_sha if event.merge_group else "",
+        default_branch=event.default_branch,
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from gate import baseline, dataset, services, target
+from gate import baseline, dataset, services
 from gate.cli.measure import Prepared, collect_benchmarks, visit
 from gate.cli.scratch import scratch_directory
 from gate.config import Config
@@ -39,7 +39,11 @@ from gate.plan import check_space, make_plan, settle_base
 from gate.probes.machine import machine_facts
 from gate.schema import report_to_json
 from gate.suites import endpoints
-from gate.target.repository import Event, Repository, Snapshot
+from gate.target.base import Event
+from gate.target.environment import install
+from gate.target.placeholders import check_placeholders
+from gate.target.process import migrate
+from gate.target.repository import Repository, Snapshot
 from gate.toml import read_config, settings
 
 Notify = Callable[[str], None]
@@ -103,12 +107,18 @@ class Sources:
         """The cases base has, by its configuration and its stored baselines."""
         named = {planned.case for planned in self.stored.cases} if self.stored else set()
         if self.base_config is not None and self.base_config.suites.endpoints is not None:
-            named |= {planned.case for planned in endpoints.cases(self.base_config.suites.endpoints)}
+            named |= {planned.case for planned in endpoint_cases(self.base_config)}
         return frozenset(named)
 
     @property
     def adoption(self) -> bool:
         return self.base is None or (self.base_config is None and self.stored is None)
+
+
+def endpoint_cases(config: Config) -> tuple[PlannedCase, ...]:
+    """The cases of the endpoints suite; none where there is no such suite."""
+    suite = config.suites.endpoints
+    return endpoints.cases(suite, anchors=config.dataset.anchors) if suite is not None else ()
 
 
 def execute(options: Options, notify: Notify) -> Outcome:
@@ -148,13 +158,13 @@ def keep(repository: Repository, report: Report) -> None:
 def read_sources(options: Options) -> Sources:
     """Configuration, sides and baselines. Raises ConfigError, RepositoryError or BaselineError."""
     file = options.directory / options.config
-    repository = Repository.discover(file.parent)
+    repository = Repository.discover(file.parent, environ=options.environ)
     text = _read(file)
     config = read_config(text, name=options.config)
     head = repository.snapshot()
     base = repository.base_of(
-        head.commit,
-        against="auto" if options.against == "stored" else options.against,
+        head,
+        against=options.against,
         default_branch=config.policy.default_branch,
         event=options.event,
     )
@@ -214,7 +224,7 @@ def read_baselines(repository: Repository, commit: str, directory: str) -> SideR
 
 def check(config: Config) -> None:
     """Everything wrong with the configuration that can be told without starting anything."""
-    problems = list(target.check_placeholders(config.target))
+    problems = list(check_placeholders(config.target))
     if config.suites.endpoints is not None:
         problems += endpoints.check(config.suites.endpoints, frozenset(config.dataset.anchors))
     if problems:
@@ -285,7 +295,7 @@ class Gate:
             plan=plan,
             sides=tuple(infos),
         )
-        run = self._carry_out(plan, run, {side.side.name: side for side in (head, base) if side})
+        run = self._carry_out(plan, run, {side.name: side for side in (head, base) if side})
         return dataclasses.replace(run, timeline=self.clock.timeline), unmeasured
 
     def _carry_out(self, plan: Plan, run: Run, sides: Mapping[SideName, Prepared]) -> Run:
@@ -300,11 +310,11 @@ class Gate:
         return run
 
     def _install(self, name: SideName, commit: str, config: Config) -> Prepared:
-        """A side's worktree with its own environment."""
+        """A side's worktree with its own environment; both sides' paths have the same length."""
         worktree = self.scratch / name
         self.stack.enter_context(self.sources.repository.worktree(commit, worktree))
         with self.clock.phase("install", f"installing {name} ({commit[:12]})"):
-            installed = target.install(
+            installed = install(
                 config.target,
                 worktree=worktree,
                 env_dir=self.scratch / f"{name}-env",
@@ -312,26 +322,26 @@ class Gate:
                 environ=self.options.environ,
                 notify=self.clock.notify,
             )
-        side = target.side(
-            config.target,
+        return Prepared(
             name=name,
             ref=commit,
             worktree=worktree,
+            config=config,
             installed=installed,
+            logs=self.scratch,
             environ=self.options.environ,
         )
-        return Prepared(side=side, config=config, installed=installed, logs=self.scratch)
 
     def _with_data(self, side: Prepared) -> Prepared:
         """Migrates an empty database and finds, restores or builds the sealed template of its schema."""
         server = self.running.postgres
-        name = side.side.name
+        name = side.name
         database = f"migrated_{name}"
         redis = self.running.redis(name)
         with self.clock.phase("migrate", f"migrating {name}"):
             dataset.create(server, database)
-            bound = target.bind(side.side, side.config.target, server.url(database), redis.url)
-            target.migrate(side.config.target, bound, log=self.scratch / f"{name}-migrate.log")
+            live = side.side(server, database, redis)
+            migrate(side.config.target, live, log=self.scratch / f"{name}-migrate.log")
         scale = side.config.dataset.scale * (self.options.scale or 1.0)
         plan = dataset.describe(server, database, side.config.dataset, scale=scale)
         with self.clock.phase("seed"):
@@ -384,7 +394,7 @@ class Gate:
         suites = head.config.suites
         cases: list[PlannedCase] = []
         if suites.endpoints is not None and self._asked("endpoints"):
-            cases += endpoints.cases(suites.endpoints)
+            cases += endpoint_cases(head.config)
         if suites.benchmarks is not None and self._asked("benchmarks"):
             cases += collect_benchmarks(head, gate=self)
         plan = make_plan(
@@ -431,10 +441,10 @@ class Gate:
 
     def _info(self, side: Prepared) -> SideInfo:
         return SideInfo(
-            name=side.side.name,
-            ref=side.side.ref,
+            name=side.name,
+            ref=side.ref,
             data_key=self._key(side),
-            dirty=side.side.name == "head" and self.sources.head.dirty,
+            dirty=side.name == "head" and self.sources.head.dirty,
         )
 
     def _environment(self, head: Prepared) -> Environment:
@@ -442,7 +452,7 @@ class Gate:
             machine_facts(),
             provider=self.running.provider,
             postgres=self.running.postgres.version,
-            redis=self.running.redis(head.side.name).version,
+            redis=self.running.redis(head.name).version,
             runner_class=self.options.runner_class,
             rows=head.sealed.rows,
         )
