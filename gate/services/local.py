@@ -1,0 +1,350 @@
+"""Servers as processes of this machine: what the embedded and the system provider share."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from gate import db
+from gate.config import Services
+from gate.errors import EnvironmentFailure
+from gate.model import PostgresServer, RedisServer
+from gate.services import snapshot
+from gate.services.account import Account, choose_account
+from gate.services.place import run_directory
+from gate.services.process import LOOPBACK, PortTaken, Process, free_port
+from gate.services.programs import Programs
+from gate.services.running import Notify, Request, Running
+from gate.services.settings import SUPERUSER, initdb_options, postgres_settings, redis_settings
+
+_INITDB_TIMEOUT = 120.0
+_START_TIMEOUT = 60.0
+_STOP_TIMEOUT = 60.0  # a clean stop writes what is dirty
+_ATTEMPTS = 5  # at a port that stays free
+
+
+class LocalPostgres:
+    """One data directory and the server on it. Its directory is private to the account and to root."""
+
+    def __init__(
+        self,
+        programs: Programs,
+        account: Account,
+        directory: Path,
+        *,
+        provider: str,
+        settings: Mapping[str, str],
+    ) -> None:
+        self._programs = programs
+        self._account = account
+        self._directory = directory
+        self._provider = provider
+        self._settings = settings
+        self._process: Process | None = None
+        self._server: PostgresServer | None = None
+        self.data = directory / "data"
+
+    @property
+    def server(self) -> PostgresServer:
+        if self._server is None:
+            raise EnvironmentFailure("Postgres is not running", where=str(self._directory))
+        return self._server
+
+    def initialise(self) -> None:
+        """initdb. The private socket needs no password, TCP does: see `_write_access`."""
+        command = [
+            str(self._programs.initdb),
+            "-D",
+            str(self.data),
+            "-U",
+            SUPERUSER,
+            "--no-sync",
+            "--no-instructions",
+        ]
+        command += ["--auth=trust", *initdb_options(self._programs.major)]
+        self._spawn(command, "initdb").finish(_INITDB_TIMEOUT)
+        self._write_access()
+
+    def start(self) -> None:
+        """Start on the port it had, or else another one, and give the superuser a new password.
+
+        A restored data directory holds the password of the run that saved it. Raises EnvironmentFailure,
+        with the log's end, where the server refuses a setting or is not ready in time.
+        """
+        port = self._server.port if self._server else free_port()
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(PortTaken):
+                return self._start_on(port)
+            port = free_port()
+        return self._start_on(port)
+
+    def stop(self, *, clean: bool) -> None:
+        """End the server; `clean` leaves a data directory that starts without recovery, or raises."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if not clean:
+            process.stop(signal.SIGQUIT, signal.SIGKILL, timeout=10)
+        elif (code := process.stop(signal.SIGINT, timeout=_STOP_TIMEOUT)) != 0:
+            process.stop(signal.SIGQUIT, signal.SIGKILL, timeout=10)
+            how = f"exit {code}" if code is not None else f"not within {_STOP_TIMEOUT:g} s"
+            raise process.failure(f"Postgres did not stop cleanly ({how})")
+
+    def _start_on(self, port: int) -> None:
+        command = [str(self._programs.postgres), "-D", str(self.data)]
+        settings = dict(self._settings) | {
+            "listen_addresses": LOOPBACK,
+            "port": str(port),
+            "unix_socket_directories": str(self._directory),
+            "unix_socket_permissions": "0700",
+            "hba_file": str(self._access),
+        }
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        process = self._process = self._spawn(command, "Postgres")
+        try:
+            process.wait_until(self._is_ready, _START_TIMEOUT)
+            self._server = self._opened(process.pid, port)
+        except BaseException:
+            self.stop(clean=False)
+            raise
+
+    def _is_ready(self) -> bool:
+        """The eighth line of postmaster.pid, where the server says so itself."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) >= 8 and lines[7].strip() == "ready"
+
+    def _opened(self, pid: int, port: int) -> PostgresServer:
+        """The server with its new password, after a first query by the way that everyone takes."""
+        password = secrets.token_urlsafe(24)
+        major = self._programs.major
+        door = PostgresServer(
+            provider=self._provider,
+            version=str(major),
+            major=major,
+            host=str(self._directory),
+            port=port,
+            user=SUPERUSER,
+            password="",
+            initdb=initdb_options(major),
+            data_directory=str(self.data),
+            pid=pid,
+        )
+        with db.connect(door, "postgres") as connection:
+            db.set_password(connection, SUPERUSER, password)
+            db.create_extension(connection, "pg_stat_statements")
+            version, major = db.server_version(connection)
+        server = PostgresServer(
+            provider=door.provider,
+            version=version,
+            major=major,
+            host=LOOPBACK,
+            port=port,
+            user=door.user,
+            password=password,
+            initdb=door.initdb,
+            data_directory=door.data_directory,
+            pid=pid,
+        )
+        db.connect(server, "postgres").close()
+        return server
+
+    @property
+    def _access(self) -> Path:
+        return self._directory / "pg_hba.conf"
+
+    def _write_access(self) -> None:
+        """Outside of the data directory, so that a restored one cannot bring its own rules."""
+        self._access.write_text(
+            f"local all all trust\nhost all all {LOOPBACK}/32 scram-sha-256\n", encoding="ascii"
+        )
+        self._account.own(self._access)
+
+    def _spawn(self, command: list[str], name: str) -> Process:
+        return Process(command, name=name, account=self._account, directory=self._directory)
+
+
+class LocalRedis:
+    """One Redis or Valkey server in a directory of its own."""
+
+    def __init__(
+        self,
+        programs: Programs,
+        account: Account,
+        directory: Path,
+        *,
+        provider: str,
+        settings: Mapping[str, str],
+    ) -> None:
+        self._programs = programs
+        self._account = account
+        self._directory = directory
+        self._provider = provider
+        self._settings = settings
+        self._process: Process | None = None
+
+    def start(self) -> RedisServer:
+        self._directory.mkdir(mode=0o700)
+        self._account.own(self._directory)
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(PortTaken):
+                return self._start_on(free_port())
+        return self._start_on(free_port())
+
+    def stop(self) -> None:
+        """End the server and remove all it had."""
+        if self._process is not None:
+            self._process.stop(signal.SIGTERM, signal.SIGKILL, timeout=10)
+            self._process = None
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _start_on(self, port: int) -> RedisServer:
+        password = secrets.token_urlsafe(24)
+        configuration = self._write_configuration(port, password)
+        process = self._process = Process(
+            [str(self._programs.redis), str(configuration)],
+            name="Redis",
+            account=self._account,
+            directory=self._directory,
+        )
+        server = RedisServer(
+            provider=self._provider, version="", host=LOOPBACK, port=port, password=password, pid=process.pid
+        )
+        try:
+            process.wait_until(lambda: db.redis_answers(server), _START_TIMEOUT)
+            with db.redis_client(server) as client:
+                version = db.redis_version(client)
+        except BaseException:
+            process.stop(signal.SIGKILL)
+            raise
+        return RedisServer(
+            provider=server.provider,
+            version=version,
+            host=server.host,
+            port=port,
+            password=password,
+            pid=server.pid,
+        )
+
+    def _write_configuration(self, port: int, password: str) -> Path:
+        """A file, because a command line can be read by every user of the machine."""
+        lines = dict(self._settings) | {
+            "bind": LOOPBACK,
+            "port": str(port),
+            "requirepass": password,
+            "dir": str(self._directory),
+            "daemonize": "no",
+        }
+        if self._programs.redis_major >= 7:
+            lines["set-proc-title"] = "no"  # the watchdog finds it by its command line
+        path = self._directory / "redis.conf"
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{name} {value}\n" for name, value in lines.items()), encoding="utf-8")
+        self._account.own(path)
+        return path
+
+
+class LocalRunning(Running):
+    """Postgres and Redis servers of this machine in one run's directory."""
+
+    def __init__(
+        self,
+        programs: Programs,
+        account: Account,
+        directory: Path,
+        *,
+        provider: str,
+        config: Services,
+        notify: Notify,
+    ) -> None:
+        self.provider = provider
+        self.data_place = str(directory)
+        self._notify = notify
+        self._account = account
+        self._directory = directory
+        self._programs = programs
+        self._redis_settings = redis_settings(config.redis.settings)
+        self._redis: dict[str, LocalRedis] = {}
+        self._postgres = LocalPostgres(
+            programs,
+            account,
+            directory,
+            provider=provider,
+            settings=postgres_settings(programs.major, config.postgres.settings),
+        )
+
+    def open(self) -> None:
+        started = time.monotonic()
+        self._postgres.initialise()
+        self._postgres.start()
+        took = time.monotonic() - started
+        self._notify(f"Postgres {self.postgres.version} started in {took:.1f} s ({self.provider})")
+
+    def close(self) -> None:
+        """At once and without writing: the data goes too."""
+        self._postgres.stop(clean=False)
+        for server in self._redis.values():
+            server.stop()
+
+    @property
+    def postgres(self) -> PostgresServer:
+        return self._postgres.server
+
+    def redis(self, name: str) -> RedisServer:
+        if earlier := self._redis.pop(name, None):
+            earlier.stop()
+        server = self._redis[name] = LocalRedis(
+            self._programs,
+            self._account,
+            self._directory / f"redis-{name}",
+            provider=self.provider,
+            settings=self._redis_settings,
+        )
+        return server.start()
+
+    def restart_postgres(self) -> None:
+        self._postgres.stop(clean=True)
+        self._postgres.start()
+
+    def save_data(self, into: Path) -> None:
+        self._postgres.stop(clean=True)
+        try:
+            snapshot.save(self._postgres.data, into)
+        finally:
+            self._postgres.start()
+
+    def restore_data(self, source: Path) -> None:
+        snapshot.check(source, self.postgres.major)
+        replacement = self._directory / "data.new"
+        snapshot.copy(source, replacement)
+        self._account.own_tree(replacement)
+        self._postgres.stop(clean=False)
+        shutil.rmtree(self._postgres.data)
+        replacement.rename(self._postgres.data)
+        self._postgres.start()
+
+
+@contextlib.contextmanager
+def local_services(
+    request: Request, *, provider: str, find: Callable[[Account], Programs]
+) -> Iterator[Running]:
+    """Run the programs that `find` names, as an account it can be told of, until the context ends."""
+    account = choose_account()
+    programs = find(account)
+    with run_directory(request.state, account, needed=request.needed, notify=request.notify) as directory:
+        running = LocalRunning(
+            programs, account, directory, provider=provider, config=request.config, notify=request.notify
+        )
+        try:
+            running.open()
+            yield running
+        finally:
+            running.close()

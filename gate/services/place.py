@@ -1,0 +1,225 @@
+"""The one directory of a run, and what becomes of it: chosen, recorded, watched, removed.
+
+Data, sockets, logs and passwords of a run all lie in it. A record in the `state` directory says whose it
+is, so that the next run removes what neither we nor our watchdog could.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gate.errors import EnvironmentFailure
+from gate.services import watchdog
+from gate.services.account import Account
+
+PREFIX = "perf-gate-"
+LEAST_FREE = 256_000_000  # an empty Postgres takes 40 MB and as much again for its first WAL segments
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a tmpfs by definition; our directory in it is private
+_MEMORY_FREE = 2_000_000_000  # below this a tmpfs is left alone: what lies there is memory
+_MEMORY_SPARE = 1_000_000_000  # for the servers and the application themselves
+_SOCKET_PATH = 107  # bytes a Unix socket's path may have
+_NAME = re.compile(PREFIX + r"[0-9a-f]{16}")
+_WATCHDOG_PATIENCE = 30.0
+
+
+@contextlib.contextmanager
+def run_directory(
+    state: Path, account: Account, *, needed: int, notify: Callable[[str], None]
+) -> Iterator[Path]:
+    """A new private directory of `account`, removed with every server in it at the end, come what may.
+
+    state: where records of runs lie; created where missing. needed: bytes that the data will take.
+    Raises EnvironmentFailure where `state` cannot be written or there is no room.
+    """
+    reap(state, notify)
+    directory = choose(account, needed) / f"{PREFIX}{secrets.token_hex(8)}"
+    record = _write_record(state, directory)
+    with _watched(directory, record):
+        try:
+            _make(directory, account)
+            yield directory
+        finally:
+            watchdog.sweep(str(directory), str(record))
+
+
+def _make(directory: Path, account: Account) -> None:
+    try:
+        directory.mkdir(mode=0o700)
+        account.own(directory)
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"cannot make a directory for {account.name}: {error.strerror}",
+            where=str(directory),
+            hint="run perf-gate as an ordinary user" if account.other else "set TMPDIR",
+        ) from error
+
+
+@contextlib.contextmanager
+def _watched(directory: Path, record: Path) -> Iterator[None]:
+    """A watchdog in a session of its own, so that neither Ctrl-C nor our end ends it first."""
+    command = [sys.executable, "-I", "-S", watchdog.__file__, str(directory), str(record)]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it goes on without us
+            process.wait(_WATCHDOG_PATIENCE)
+
+
+def choose(account: Account, needed: int) -> Path:
+    """The directory to make ours in: memory where there is plenty, else the roomiest temporary directory."""
+    if _memory_suffices(max(needed, _MEMORY_FREE)) and _usable(_MEMORY, account):
+        return _MEMORY
+    places = [place for place in _temporary() if _usable(place, account)]
+    if not places:
+        raise EnvironmentFailure(
+            f"no temporary directory can be used by {account.name}",
+            where=", ".join(str(place) for place in _temporary()),
+            hint="set TMPDIR to a directory that this user may enter, with a short path",
+        )
+    roomiest = max(places, key=lambda place: shutil.disk_usage(place).free)
+    check_room(roomiest, max(needed, LEAST_FREE))
+    return roomiest
+
+
+def check_room(place: Path, needed: int) -> None:
+    """Raises EnvironmentFailure with the place and both figures where less than `needed` bytes are free."""
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise no_room(place, needed)
+
+
+def no_room(place: Path, needed: int) -> EnvironmentFailure:
+    """The error for a full disk."""
+    free = shutil.disk_usage(place).free
+    return EnvironmentFailure(
+        f"no free space for the database: {free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB needed",
+        where=str(place),
+        hint="free some space, set TMPDIR to a larger file system, or seed fewer rows (--scale)",
+    )
+
+
+def reap(state: Path, notify: Callable[[str], None]) -> None:
+    """Remove what runs left behind that ended without a chance to clean up; others' is left alone."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        records = sorted(state.glob(f"{PREFIX}*.json"))
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"cannot keep records of running services: {error.strerror}",
+            where=str(state),
+            hint="name a writable directory for the gate's cache",
+        ) from error
+    for record in records:
+        directory = _left_behind(record)
+        if directory is not None:
+            notify(f"removing what a run that was killed left behind: {directory}")
+            watchdog.sweep(str(directory), str(record))
+
+
+def _left_behind(record: Path) -> Path | None:
+    """The directory of a record whose run is gone; None where it lives or cannot be judged."""
+    try:
+        told = json.loads(record.read_text(encoding="utf-8"))
+        directory, owner = Path(told["directory"]), told["owner"]
+    except FileNotFoundError:
+        return None  # another run was quicker
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # another user's, or not written by us
+    # The name is checked because what it names will be removed with all it holds.
+    if not _NAME.fullmatch(directory.name) or record.stem != directory.name or _lives(owner):
+        return None
+    return directory
+
+
+def _write_record(state: Path, directory: Path) -> Path:
+    """Written whole before the directory exists, so that there is no moment in which it is unknown."""
+    record = state / f"{directory.name}.json"
+    text = json.dumps({"directory": str(directory), "owner": identity(os.getpid())}, indent=1)
+    temporary = record.with_suffix(".new")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(record)
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"cannot record the run: {error.strerror}",
+            where=str(state),
+            hint="name a writable directory for the gate's cache",
+        ) from error
+    return record
+
+
+def identity(pid: int) -> dict[str, Any]:
+    """A process as it can be recognised later: its number alone is used again after it has ended.
+
+    start: in ticks since boot. boot: of this boot of the machine. namespace: of process numbers; those
+    of another container mean nothing here.
+    """
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    return {
+        "pid": pid,
+        "start": int(stat.rpartition(")")[2].split()[19]),
+        "boot": Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
+        "namespace": os.readlink("/proc/self/ns/pid"),
+    }
+
+
+def _lives(owner: dict[str, Any]) -> bool:
+    """Whether the recorded process runs, or may run where we cannot see it."""
+    here = identity(os.getpid())
+    if owner.get("boot") != here["boot"]:
+        return False
+    if owner.get("namespace") != here["namespace"]:
+        return True
+    try:
+        return identity(int(owner["pid"])) == owner
+    except (OSError, KeyError, ValueError):
+        return False
+
+
+def _temporary() -> list[Path]:
+    return list(dict.fromkeys(Path(name).resolve() for name in (tempfile.gettempdir(), "/var/tmp", "/tmp")))  # noqa: S108
+
+
+def _usable(place: Path, account: Account) -> bool:
+    longest = place / f"{PREFIX}{'0' * 16}" / ".s.PGSQL.65535"
+    return (
+        place.is_dir()
+        and os.access(place, os.W_OK | os.X_OK)
+        and len(os.fsencode(longest)) <= _SOCKET_PATH
+        and account.can_reach(longest.parent)
+    )
+
+
+def _memory_suffices(wanted: int) -> bool:
+    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < wanted:
+        return False
+    return _available_memory() >= wanted + _MEMORY_SPARE
+
+
+def _available_memory() -> int:
+    """Bytes; 0 where the kernel does not say."""
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,71 @@
+"""What the rest of the gate sees of the services, whoever started them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gate.config import Services
+from gate.model import PostgresServer, RedisServer
+
+Notify = Callable[[str], None]
+
+
+class Running(ABC):
+    """Postgres, and any number of Redis servers by name; all gone when the context that gave it ends.
+
+    provider: who started them. data_place: a directory on the file system that the data lies on.
+    keeps_data: whether `save_data` and `restore_data` work.
+    """
+
+    provider: str
+    data_place: str
+    keeps_data: bool = True
+
+    @property
+    @abstractmethod
+    def postgres(self) -> PostgresServer:
+        """The server as it is now: password, process and perhaps port change with every start."""
+
+    @abstractmethod
+    def redis(self, name: str) -> RedisServer:
+        """A fresh, empty server; one already running under that name is stopped first."""
+
+    @abstractmethod
+    def restart_postgres(self) -> None:
+        """Stop cleanly and start again on the same data."""
+
+    @abstractmethod
+    def save_data(self, into: Path) -> None:
+        """Stop, copy the data directory to `into`, start again. Whole or not at all.
+
+        Where `into` exists already, another run was quicker and its copy is kept.
+        """
+
+    @abstractmethod
+    def restore_data(self, source: Path) -> None:
+        """Stop, replace the data directory by a copy of `source`, start again.
+
+        Raises EnvironmentFailure, with the server running on the data it had, where `source` is no data
+        directory of this major version or there is no room for a copy.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a provider is asked for. needed: bytes the data will take, 0 where unknown."""
+
+    config: Services
+    state: Path
+    notify: Notify
+    needed: int = 0
+
+
+class Provider(Protocol):
+    """A way of starting services. One file each; EnvironmentFailure on entry says why it cannot."""
+
+    def __call__(self, request: Request) -> AbstractContextManager[Running]: ...
