@@ -1,0 +1,178 @@
+"""Numbers and foreign text as people may read them; every renderer formats here and nowhere else.
+
+Names, SQL and error texts come from the program under test, and a report from a fork's job, so all
+of it is hostile: it may hold control characters, text that runs backwards, or Markdown.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+import unicodedata
+
+from gate.model import Comparison
+
+NAME_LIMIT = 120  # characters of a foreign name
+UNKNOWN = "-"
+_SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+_BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+# Characters that show as nothing although Unicode does not class them as format characters.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\ufe0e\ufe0f\u2800")
+
+
+def count(value: float) -> str:
+    """202, 12,345, 0.5: whole numbers plainly, others with at most three decimals that say something."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    if value == int(value):
+        return f"{value:,.0f}"
+    text = f"{value:,.3f}" if abs(value) >= 0.01 else f"{value:.3g}"
+    return text.rstrip("0").rstrip(".") if "e" not in text else text
+
+
+def seconds(value: float) -> str:
+    """1.2 ms, 850 us, 64 s, 5 min 12 s: three digits, the largest unit that leaves a whole part."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    if abs(value) >= 120:
+        return f"{value // 60:,.0f} min {value % 60:.0f} s" if value % 60 >= 1 else f"{value // 60:,.0f} min"
+    # Compared after rounding: 999.96 us is 1 ms.
+    size, unit = next((s for s in _SECONDS if float(f"{abs(value):.3g}") >= s[0]), _SECONDS[-1])
+    return f"{_digits(value / size)} {unit}"
+
+
+def octets(value: float) -> str:
+    """512 B, 24.3 kB, 1.05 MB: decimal units, three digits, bytes exactly."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    for size, unit in _BYTES:
+        if float(f"{abs(value):.3g}") >= size:
+            return f"{_digits(value / size)} {unit}"
+    return f"{count(value)} B"
+
+
+def share(value: float) -> str:
+    """0.02 as "2 %"."""
+    return f"{_digits(value * 100)} %" if math.isfinite(value) else UNKNOWN
+
+
+def percent(ratio: float) -> str:
+    """A ratio as a signed change, plus is worse: 1.053 as "+5.3 %", 67.3 as "+6,633 %"."""
+    change = (ratio - 1) * 100
+    if not math.isfinite(change):
+        return UNKNOWN
+    if change == 0:
+        return "0 %"
+    text = (
+        f"{change:+,.0f}"
+        if abs(change) >= 99.95
+        else f"{change:+.2g}"
+        if abs(change) < 1
+        else f"{change:+.3g}"
+    )
+    return f"{text} %"
+
+
+def value(number: float | None, unit: str) -> str:
+    """One value in its metric's unit; "-" where there is none. Plain counts carry no unit."""
+    if number is None:
+        return UNKNOWN
+    if unit == "s":
+        return seconds(number)
+    return octets(number) if unit == "bytes" else count(number)
+
+
+def both(base: float | None, head: float | None, unit: str) -> tuple[str, str]:
+    """Two values side by side; where rounding would hide a difference, both exactly."""
+    shown = value(base, unit), value(head, unit)
+    if base is None or head is None or base == head or shown[0] != shown[1]:
+        return shown
+    exact = "s" if unit == "s" else "B" if unit == "bytes" else ""
+    return f"{base:,.9g} {exact}".strip(), f"{head:,.9g} {exact}".strip()
+
+
+def change(row: Comparison) -> str:
+    """ "+5.3 %"; "0 -> 202" where base is 0 and a ratio says nothing; "gone" for a missing case."""
+    if row.metric == "case":
+        return "gone"
+    if row.ratio is not None:
+        return percent(row.ratio)
+    if row.base == 0 and row.head:
+        return f"0 -> {value(row.head, row.unit)}"
+    return "0 %" if row.base is not None and row.base == row.head else UNKNOWN
+
+
+def plural(n: int, word: str) -> str:
+    """ "1 case", "2 cases"."""
+    return f"{n:,} {word}" + ("" if n == 1 else "s")
+
+
+def clean(text: str, limit: int = NAME_LIMIT) -> str:
+    """Foreign text on one line: U+FFFD for what is not seen (line ends too), cut at the end."""
+    return cut("".join(map(_seen, text)), limit)
+
+
+def flat(text: str, limit: int) -> str:
+    """Foreign prose or SQL on one line: any run of white space is one space, then as `clean`."""
+    return clean(re.sub(r"\s+", " ", text).strip(), limit)
+
+
+def cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: max(0, limit - 3)].rstrip() + "..."
+
+
+def _seen(character: str) -> str:
+    # Cc control, Cf format (bidi, zero width), Cs lone surrogates, Zl and Zp line ends.
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") or character in _BLANK
+    return "\ufffd" if hidden else character
+
+
+def lines(text: str, limit: int) -> str:
+    """Foreign text of several lines, cut to `limit` characters; line ends stay, tabs become spaces."""
+    kept = text.replace("\r\n", "\n").replace("\t", "    ").split("\n")
+    return cut("\n".join("".join(map(_seen, line)) for line in kept), limit)
+
+
+def shortened(text: str, limit: int) -> str:
+    """A sentence with SQL in front, "SELECT ... ran 200 times (was 1)", at most `limit` long.
+
+    What says least goes first: the select list, lists of values, the table's name before its columns,
+    and last the end of the statement; what it cost stays.
+    """
+    text = flat(text, 20 * limit)
+    if _STATEMENT.match(text):
+        for pattern, short in _LEAST:
+            if len(text) > limit:
+                text = pattern.sub(short, text)
+    cost = _COST.search(text)
+    if len(text) > limit and cost and len(cost[0]) < limit // 2:
+        return cut(text[: cost.start()], limit - len(cost[0])) + cost[0]
+    return cut(text, limit)
+
+
+_STATEMENT = re.compile(r"(?:select|insert|update|delete|with|merge)\b", re.IGNORECASE)
+_COST = re.compile(r"(?: ran |: )[\d,.]+ [^:]*$")
+_LEAST = tuple(
+    (re.compile(pattern, re.IGNORECASE), short)
+    for pattern, short in (
+        (r"\bselect (?!\.\.\. )(?:(?!\bselect\b|\bfrom\b).){12,}? from\b", "SELECT ... FROM"),
+        (r"\bin \((?:\s*[^\s(),]+\s*,){2,}\s*[^\s(),]+\s*\)", "IN (...)"),
+        (r"(\binsert into \S+) \([^()]{12,}\)", r"\1 (...)"),
+        (r"\bvalues \([^()]{8,}\)(?:, ?\([^()]*\))*", "VALUES (...)"),
+        (r"\breturning .{12,}?(?=;|$| ran \d|: \d)", "RETURNING ..."),
+        (r"\b[a-z_][a-z0-9_]*\.(?=[a-z_])", ""),
+    )
+)
+
+
+def quoted(argument: str) -> str | None:
+    """An argument to copy into a shell, or None where what is shown would not be what is meant."""
+    return shlex.quote(argument) if clean(argument) == argument else None
+
+
+def _digits(number: float) -> str:
+    """Three significant digits without an exponent: 1.05, 24.3, 812, 12,345."""
+    if abs(number) >= 999.5:
+        return f"{number:,.0f}"
+    return f"{number:.3g}"

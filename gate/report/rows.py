@@ -1,0 +1,173 @@
+"""Which rows a reader sees, in which order: one answer for every renderer.
+
+Worst first: what blocks, what fails, what warns, what could not be told, what was accepted, what got better,
+what is new; what is equal is only counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from gate.model import BudgetCheck, BudgetState, Case, Comparison, Finding, Level, Outcome, Report
+from gate.policy import PRIORITY
+
+
+class Mark(Enum):
+    """The word in front of a row, worst first."""
+
+    BLOCKED = "BLOCKED"
+    FAILED = "FAILED"
+    WARN = "warn"
+    NOTE = "note"
+    UNCLEAR = "unclear"
+    ACCEPTED = "accepted"
+    IMPROVED = "improved"
+    NEW = "new"
+    EQUAL = "equal"
+
+    @property
+    def rank(self) -> int:
+        return list(Mark).index(self)
+
+
+_MARKS = {
+    Outcome.ACCEPTED: Mark.ACCEPTED,
+    Outcome.INCONCLUSIVE: Mark.UNCLEAR,
+    Outcome.INCOMPARABLE: Mark.UNCLEAR,
+    Outcome.IMPROVED: Mark.IMPROVED,
+    Outcome.NEW: Mark.NEW,
+    Outcome.EQUIVALENT: Mark.EQUAL,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A comparison with the word and the title it is shown under."""
+
+    comparison: Comparison
+    mark: Mark
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equal:
+    """Cases of which the same number of metrics is equal. of: metrics compared; titles: in order."""
+
+    titles: tuple[str, ...]
+    metrics: int
+    of: int
+
+
+def ordered(report: Report) -> tuple[Row, ...]:
+    """Every comparison, worst first.
+
+    Rows of one case and mark stay together, the most telling metric first; the groups follow by that
+    row as the verdict's reasons do, so that the first row is what the first line speaks of.
+    """
+    names = titles(report)
+    rows = [Row(comparison=c, mark=mark(c), title=names[c.case]) for c in report.comparisons]
+    groups: dict[tuple[Mark, Case], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.mark, row.comparison.case), []).append(row)
+    order = {case: index for index, case in enumerate(names)}
+
+    def place(group: list[Row]) -> tuple[int, tuple[int, float, str], int]:
+        first = group[0]
+        # New and equal rows have no worst; they keep the order of the plan.
+        sized = first.mark not in (Mark.NEW, Mark.EQUAL)
+        return (
+            first.mark.rank,
+            weight(first.comparison) if sized else (0, 0.0, ""),
+            order[first.comparison.case],
+        )
+
+    telling = [sorted(group, key=lambda row: weight(row.comparison)) for group in groups.values()]
+    return tuple(row for group in sorted(telling, key=place) for row in group)
+
+
+def mark(row: Comparison) -> Mark:
+    """The word for one comparison: what blocks or warns says so, whatever its outcome."""
+    if row.blocking:
+        return Mark.BLOCKED
+    if row.outcome is Outcome.ACCEPTED:
+        return Mark.ACCEPTED
+    if row.metric == "errors" and row.head:
+        return Mark.FAILED  # nothing to compare it with, or broken on both sides: an error, never "new"
+    if row.level is Level.WARN and row.outcome is not Outcome.IMPROVED:
+        return Mark.WARN
+    return _MARKS.get(row.outcome, Mark.NOTE)
+
+
+def weight(row: Comparison) -> tuple[int, float, str]:
+    """Sorts rows of one mark: the policy's order of metrics, then the size of the change, then the name."""
+    known = PRIORITY.index(row.metric) if row.metric in PRIORITY else len(PRIORITY)
+    # From or to nothing is beyond every ratio.
+    size = abs(math.log(row.ratio)) if row.ratio is not None and row.ratio > 0 else math.inf
+    return known, -size, str(row.case)
+
+
+def titles(report: Report) -> dict[Case, str]:
+    """What each case is called: its label, with its parameters or name where the label is not its own."""
+    labels: dict[Case, str] = {}
+    named: Iterable[Comparison | BudgetCheck] = (*report.comparisons, *report.budgets)
+    for item in (*named, *report.timings, *report.run.plan.cases):
+        labels.setdefault(item.case, item.label)
+    shared = Counter(labels.values())
+    return {case: label if shared[label] == 1 else _told_apart(label, case) for case, label in labels.items()}
+
+
+def _told_apart(label: str, case: Case) -> str:
+    own = case.parameters if case.parameters and f"[{case.parameters}]" not in label else case.name
+    return f"{label} [{own}]"
+
+
+def equals(rows: Sequence[Row]) -> tuple[Equal, ...]:
+    """The equal rows as counts: cases that are equal in everything first, then the others."""
+    compared = Counter(row.comparison.case for row in rows)
+    same = Counter(row.comparison.case for row in rows if row.mark is Mark.EQUAL)
+    names = {row.comparison.case: row.title for row in rows}
+    groups: dict[tuple[int, int], list[str]] = {}
+    for case, number in same.items():
+        groups.setdefault((number, compared[case]), []).append(names[case])
+    found = [Equal(titles=tuple(cases), metrics=n, of=of) for (n, of), cases in groups.items()]
+    return tuple(sorted(found, key=lambda equal: (equal.metrics != equal.of, -equal.metrics, equal.titles)))
+
+
+def first_adoption(report: Report) -> bool:
+    """Nothing to compare with, although a comparison was asked for: all rows are new."""
+    rows = report.comparisons
+    asked = report.run.plan.against != "none"
+    return asked and bool(rows) and all(row.outcome is Outcome.NEW for row in rows)
+
+
+_STANDING = (
+    BudgetState.CRITICAL,
+    BudgetState.WARN,
+    BudgetState.OVER,
+    BudgetState.TOO_FEW,
+    BudgetState.TARGET,
+    BudgetState.IDEAL,
+)
+
+
+def ordered_budgets(budgets: Iterable[BudgetCheck]) -> tuple[BudgetCheck, ...]:
+    """Budgets, worst first: what blocks, then by state, then by how far the value is over its target."""
+
+    def place(check: BudgetCheck) -> tuple[bool, int, float]:
+        over = check.value / check.target if check.value is not None and check.target else 0.0
+        return not check.blocking, _STANDING.index(check.state), -over
+
+    return tuple(sorted(budgets, key=place))
+
+
+def met(check: BudgetCheck) -> bool:
+    return check.state in (BudgetState.IDEAL, BudgetState.TARGET)
+
+
+def ordered_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings, worst level first."""
+    return tuple(sorted(findings, key=lambda finding: list(Level).index(finding.level)))
