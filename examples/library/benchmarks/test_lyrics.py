@@ -60,3 +60,8 @@ def test_analyse_all(benchmark: BenchmarkFixture, size: int) -> None:
 def test_near_duplicates(benchmark: BenchmarkFixture, size: int) -> None:
     texts = corpus.songs(size - 1)
     assert benchmark(lyrics.near_duplicates, [*texts, texts[0]]) == [(0, size - 1)]
+
+
+def test_theme_profile(benchmark: BenchmarkFixture) -> None:
+    found = [lyrics.themes(lyrics.normalised(text)) for text in corpus.songs(100)]
+    assert benchmark(lyrics.theme_profile, found)["love"] > 0.5

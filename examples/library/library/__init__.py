@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, g, jsonify
+from flask import Flask, Response, g, jsonify, request
 from redis import Redis
 from sqlalchemy.orm import configure_mappers
 from werkzeug.exceptions import HTTPException
@@ -26,7 +26,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     @app.before_request
     def identify() -> None:
         g.caller = None
-        g.caller = auth.read_caller()
+        g.caller = auth.caller_of(request.headers.get("Authorization"))
 
     app.register_error_handler(ApiError, _api_error)
     app.register_error_handler(HTTPException, _http_error)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import current_app, g, request
+from flask import current_app, g
 from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from library.config import Settings
-from library.params import ApiError
+from library.params import ApiError, checked_integer
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,8 @@ def password_matches(password_hash: str | None, password: str) -> bool:
     return matches and password_hash is not None
 
 
-def read_caller() -> Caller | None:
-    """The caller that the Authorization header proves; None without the header; 401 for a bad token."""
-    header = request.headers.get("Authorization")
+def caller_of(header: str | None) -> Caller | None:
+    """The caller that an Authorization header proves; None without the header; 401 for a bad token."""
     if header is None:
         return None
     scheme, _, token = header.partition(" ")
@@ -75,8 +74,20 @@ def token_required(view: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+def acting_user(data: Mapping[str, Any], name: str = "user_id") -> int:
+    """For whom the caller acts: for itself, or an admin for the user that the body names."""
+    caller: Caller = g.caller
+    if name not in data and caller.user_id is not None:
+        return caller.user_id
+    user_id = checked_integer(name, data.get(name))
+    if not caller.may_edit(user_id):
+        raise ApiError(403, "only an admin may act for somebody else")
+    return user_id
+
+
 def _settings() -> Settings:
-    return current_app.extensions["library.settings"]
+    settings: Settings = current_app.extensions["library.settings"]
+    return settings
 
 
 def _serializer() -> URLSafeTimedSerializer:

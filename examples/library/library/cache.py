@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from flask import Response, current_app, json
 from redis import Redis, RedisError
@@ -17,7 +17,8 @@ PREFIX = "library:cache:"
 
 def redis() -> Redis:
     """The client of the application that handles the current request; it owns the only pool."""
-    return current_app.extensions["library.redis"]
+    client: Redis = current_app.extensions["library.redis"]
+    return client
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ def invalidate(*keys: str) -> None:
 
 def _read(name: str) -> bytes | None:
     try:
-        return redis().get(name)
+        # The client returns bytes here; its type leaves open whether it decodes.
+        return cast(bytes | None, redis().get(name))
     except RedisError:
         log.warning("cache not readable: %s", name)
         return None

@@ -51,4 +51,5 @@ class Database:
 
 def database() -> Database:
     """The database of the application that handles the current request."""
-    return current_app.extensions["library.database"]
+    found: Database = current_app.extensions["library.database"]
+    return found

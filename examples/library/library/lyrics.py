@@ -95,7 +95,7 @@ class TimedLine:
 
 
 def analyse(lyrics: str) -> Analysis:
-    text = normalised(lyrics)
+    text = normalised(plain_text(lyrics))
     verse = lines(text)
     words = tokens(text)
     facts = {
@@ -123,7 +123,7 @@ def analyse_all(texts: Iterable[str]) -> list[Analysis]:
 
 
 def normalised(lyrics: str) -> str:
-    return lyrics.replace("\r\n", "\n").replace("’", "'").lower()  # noqa: RUF001 - a typographic apostrophe
+    return lyrics.replace("\r\n", "\n").replace("’", "'").lower()
 
 
 def lines(text: str) -> list[str]:
@@ -287,17 +287,25 @@ def timed_lines(text: str) -> list[TimedLine]:
     return sorted(timed, key=lambda line: line.at)
 
 
+def plain_text(lyrics: str) -> str:
+    """The text alone, where the lyrics are synchronised."""
+    timed = timed_lines(lyrics) if lyrics.startswith("[") else []
+    return "\n".join(line.text for line in timed) if timed else lyrics
+
+
 def _fraction(digits: str | None) -> float:
     return int(digits) / 10 ** len(digits) if digits else 0.0
 
 
-def theme_profile(analyses: Iterable[Analysis]) -> dict[str, float]:
-    """The share of texts that touch each theme, most frequent first: what a playlist is about."""
+def theme_profile(found: Iterable[Mapping[str, int]]) -> dict[str, float]:
+    """The share of texts that touch each theme, most frequent first: what a playlist is about.
+
+    found: what `themes` returned for each text.
+    """
     counts: Counter[str] = Counter()
     total = 0
-    for analysis in analyses:
-        counts.update(analysis.themes.keys())
+    for touched in found:
+        counts.update(touched.keys())
         total += 1
-    return {
-        name: round(count / total, 3) for name, count in sorted(counts.items(), key=lambda i: (-i[1], i[0]))
-    }
+    by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return {name: round(count / total, 3) for name, count in by_count}

@@ -63,12 +63,13 @@ def page(default_size: int = 25) -> Page:
 
 
 def choice(name: str, values: Sequence[str], default: str) -> str:
-    return checked_choice(name, request.args.get(name, default), values)
+    return str(checked_choice(name, request.args.get(name, default), values))
 
 
-def checked_choice(name: str, value: Any, values: Sequence[str]) -> str:
-    if value not in values:
-        raise ApiError(400, f"{name} must be one of {', '.join(values)}")
+def checked_choice(name: str, value: Any, values: Sequence[Any]) -> Any:
+    # By type as well: 1 equals True.
+    if not any(value == allowed and type(value) is type(allowed) for allowed in values):
+        raise ApiError(400, f"{name} must be one of {', '.join(map(str, values))}")
     return value
 
 
@@ -84,7 +85,7 @@ def user_id() -> int:
     """The user asked about: the parameter, or else whose token came with the request."""
     caller = g.caller
     if "user_id" not in request.args and caller is not None and caller.user_id is not None:
-        return caller.user_id
+        return int(caller.user_id)
     return integer("user_id")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import signal
 import sys
@@ -19,7 +20,11 @@ def main() -> None:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     # waitress stops its threads and returns on SystemExit, as on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    serve(create_app(), host=options.host, port=options.port, threads=options.threads, ident=None)
+    app = create_app()
+    # What was imported stays for ever: keep it out of every later garbage collection.
+    gc.collect()
+    gc.freeze()
+    serve(app, host=options.host, port=options.port, threads=options.threads, ident=None)
 
 
 def _options() -> argparse.Namespace:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Flask
 
-from library.api import accounts, catalogue, health, playlists, progress
+from library.api import accounts, analysis, catalogue, description, downloads, health, playlists, progress
 
 
 def register(app: Flask) -> None:
-    for module in (accounts, catalogue, health, playlists, progress):
+    for module in (accounts, analysis, catalogue, description, downloads, health, playlists, progress):
         app.register_blueprint(module.blueprint)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response, current_app, jsonify
 
 from library import auth, params
 from library.db import database
+from library.models import THEMES
 from library.params import ApiError
 from library.services import accounts
 
@@ -29,8 +32,37 @@ def login() -> Response:
     return jsonify(token=auth.issue_token(caller), token_type="Bearer", expires_in=ttl)
 
 
+@blueprint.patch("/settings")
+@auth.token_required
+def change_settings() -> Response:
+    data = params.body()
+    user_id, changes = auth.acting_user(data), _changes(data)
+    with database().writing() as session:
+        return jsonify(accounts.change_settings(session, user_id, changes))
+
+
 @blueprint.get("/settings")
 def settings() -> Response:
     user_id = params.user_id()
     with database().reading() as session:
         return jsonify(accounts.settings(session, user_id))
+
+
+def _changes(data: dict[str, Any]) -> dict[str, Any]:
+    """The settings named in the body, checked; at least one."""
+    changes: dict[str, Any] = {}
+    if "theme" in data:
+        changes["theme"] = params.checked_choice("theme", data["theme"], THEMES)
+    if "language" in data:
+        changes["language"] = params.body_text(data, "language", longest=8)
+    if "hide_explicit" in data:
+        changes["hide_explicit"] = params.checked_choice(
+            "hide_explicit", data["hide_explicit"], (True, False)
+        )
+    if "songs_per_page" in data:
+        changes["songs_per_page"] = params.checked_integer(
+            "songs_per_page", data["songs_per_page"], low=10, high=100
+        )
+    if not changes:
+        raise ApiError(400, "name at least one setting")
+    return changes

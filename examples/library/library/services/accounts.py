@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
@@ -15,10 +17,19 @@ def settings(session: Session, user_id: int) -> Row:
     return settings_row(existing_user(session, user_id))
 
 
+def change_settings(session: Session, user_id: int, changes: Row) -> Row:
+    user = existing_user(session, user_id)
+    for name, value in changes.items():
+        setattr(user, name, value)
+    user.updated_at = datetime.now(UTC)
+    return settings_row(user)
+
+
 def authenticate(session: Session, email: str, password: str) -> Caller:
     """The user with this address and password; 401 without telling which of the two was wrong."""
     user = session.scalar(select(User).where(User.email == email).options(undefer(User.password_hash)))
-    if not password_matches(user.password_hash if user else None, password):
+    matches = password_matches(user.password_hash if user else None, password)
+    if user is None or not matches:
         raise ApiError(401, "email or password is wrong")
     return Caller(user_id=user.id, admin=user.role == "admin")
 

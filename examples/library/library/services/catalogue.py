@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, undefer
 
 from library.models import Album, Artist, Song
-from library.params import Page
+from library.params import ApiError, Page
 from library.services.paging import cut
-from library.services.rows import Row, artist_row, moment, song_row
+from library.services.rows import Row, album_row, analysis_row, artist_row, moment, song_row
 
 
 def songs_by_status(session: Session, status: str, page: Page) -> Row:
@@ -28,6 +28,50 @@ def songs_by_status(session: Session, status: str, page: Page) -> Row:
         "page": page.number,
         "per_page": page.size,
         "has_more": len(songs) > page.size,
+    }
+
+
+def song_detail(session: Session, song_id: int) -> Row:
+    """One song with all that is known about it, its lyrics too: one statement."""
+    song = session.scalar(
+        select(Song)
+        .where(Song.id == song_id)
+        .options(
+            joinedload(Song.artist, innerjoin=True),
+            joinedload(Song.album),
+            joinedload(Song.analysis),
+            undefer(Song.lyrics),
+        )
+    )
+    if song is None:
+        raise ApiError(404, f"there is no song {song_id}")
+    return song_row(song) | {
+        "track_number": song.track_number,
+        "lyrics": song.lyrics,
+        "album": album_row(song.album) if song.album else None,
+        "analysis": analysis_row(song.analysis) if song.analysis else None,
+    }
+
+
+def songs_of_artist(session: Session, artist_id: int, page: Page) -> Row:
+    """An artist and one page of its songs, oldest entry first: three statements."""
+    artist = session.get(Artist, artist_id)
+    if artist is None:
+        raise ApiError(404, f"there is no artist {artist_id}")
+    total = session.scalar(select(func.count()).where(Song.artist_id == artist_id))
+    ids = cut(select(Song.id).where(Song.artist_id == artist_id).order_by(Song.id), page)
+    songs = session.scalars(
+        select(Song)
+        .join(ids, ids.c.id == Song.id)
+        .options(joinedload(Song.artist, innerjoin=True))
+        .order_by(Song.id)
+    )
+    return {
+        "artist": artist_row(artist),
+        "songs": [song_row(song) for song in songs],
+        "page": page.number,
+        "per_page": page.size,
+        "total": total,
     }
 
 
@@ -61,7 +105,7 @@ def artists_by_name(session: Session, page: Page) -> Row:
 def search(session: Session, query: str, limit: int) -> Row:
     """Songs and artists whose names begin with the query, whatever the case, in the order of the alphabet."""
     song_key, artist_key = _search_key(Song.title), _search_key(Artist.name)
-    pattern = _prefix_pattern(query)
+    pattern = prefix_pattern(query)
     songs = session.scalars(
         select(Song)
         .where(song_key.like(pattern))
@@ -84,6 +128,7 @@ def _search_key(column: InstrumentedAttribute[str]) -> ColumnElement[str]:
     return func.lower(column).collate("C")
 
 
-def _prefix_pattern(query: str) -> str:
+def prefix_pattern(query: str) -> str:
+    """The pattern for LIKE; what is special there stands for itself."""
     escaped = query.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return escaped + "%"

@@ -7,7 +7,7 @@ from sqlalchemy import Select, Subquery
 from library.params import Page
 
 
-def cut(ids: Select[tuple[int]], page: Page, *, more: int = 0) -> Subquery:
+def cut(ids: Select[int], page: Page, *, more: int = 0) -> Subquery:
     """The ids of one page, and `more` of those after it, to join with.
 
     Rows before the page are skipped in the index alone: joins and counts beside an OFFSET would be made

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any, cast
 
-from sqlalchemy import BigInteger, any_, bindparam, delete, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    CursorResult,
+    Result,
+    any_,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, insert
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, aliased, joinedload
 
+from library import lyrics
 from library.auth import Caller
-from library.models import Playlist, PlaylistSong, Song, User
+from library.models import AnalysisResult, Playlist, PlaylistSong, Song
 from library.params import ApiError, Page
+from library.services.accounts import existing_user
 from library.services.paging import cut
 from library.services.rows import Row, entry_row, playlist_row, user_row
 
 IDS = ARRAY(BigInteger)
+MOST_COMPARED = 50
 
 
 def playlist_page(session: Session, playlist_id: int, page: Page) -> Row:
@@ -45,9 +61,7 @@ def playlist_page(session: Session, playlist_id: int, page: Page) -> Row:
 
 def dashboard_page(session: Session, user_id: int, page: Page) -> Row:
     """A user's playlists, latest change first, each with the number of its songs: three statements."""
-    user = session.get(User, user_id)
-    if user is None:
-        raise ApiError(404, f"there is no user {user_id}")
+    user = existing_user(session, user_id)
     total = session.scalar(select(func.count()).where(Playlist.owner_id == user_id))
     # Counted per row of the page; a join and GROUP BY would count every playlist of the user first.
     songs = select(func.count()).where(PlaylistSong.playlist_id == Playlist.id)
@@ -90,7 +104,105 @@ def sync(session: Session, playlist: Playlist, song_ids: Sequence[int]) -> Row:
         )
     )
     playlist.updated_at = now
-    return {"playlist_id": playlist.id, "songs": len(song_ids), "removed": removed.rowcount}
+    return {"playlist_id": playlist.id, "songs": len(song_ids), "removed": _row_count(removed)}
+
+
+def create(session: Session, owner_id: int, name: str, description: str | None, visibility: str) -> Row:
+    owner = existing_user(session, owner_id)
+    now = datetime.now(UTC)
+    playlist = Playlist(
+        owner_id=owner_id,
+        name=name,
+        description=description,
+        visibility=visibility,
+        created_at=now,
+        updated_at=now,
+    )
+    session.add(playlist)
+    session.flush()
+    return playlist_row(playlist) | {"owner": user_row(owner)}
+
+
+def append(session: Session, playlist: Playlist, song_id: int) -> Row:
+    """Add a song at the end. The lock on the playlist keeps two requests from taking the same position."""
+    require_songs(session, [song_id])
+    last = session.scalar(
+        select(func.max(PlaylistSong.position)).where(PlaylistSong.playlist_id == playlist.id)
+    )
+    now = datetime.now(UTC)
+    position = (last or 0) + 1
+    session.execute(
+        insert(PlaylistSong).values(playlist_id=playlist.id, song_id=song_id, position=position, added_at=now)
+    )
+    playlist.updated_at = now
+    return {"playlist_id": playlist.id, "song_id": song_id, "position": position}
+
+
+def move(session: Session, playlist: Playlist, start: int, end: int) -> Row:
+    """Take the song at position `start` to position `end`; those between move up by one: one statement.
+
+    The rows keep their positions and exchange their songs. Exchanging positions would break the unique
+    constraint halfway. 422 if one of the positions does not exist.
+    """
+    low, high = min(start, end), max(start, end)
+    step = -1 if end > start else 1
+    source = aliased(PlaylistSong)
+    moved = session.execute(
+        update(PlaylistSong)
+        .where(
+            PlaylistSong.playlist_id == playlist.id,
+            source.playlist_id == playlist.id,
+            source.position.between(low, high),
+            PlaylistSong.position == case((source.position == start, end), else_=source.position + step),
+        )
+        .values(song_id=source.song_id, added_at=source.added_at)
+        .execution_options(synchronize_session=False)
+    )
+    if _row_count(moved) != high - low + 1:
+        raise ApiError(422, f"the playlist does not have all positions from {low} to {high}")
+    playlist.updated_at = datetime.now(UTC)
+    return {"playlist_id": playlist.id, "from": start, "to": end}
+
+
+def theme_profile(session: Session, playlist_id: int) -> Row:
+    """What the playlist is about, by the stored analyses of its songs."""
+    existing(session, playlist_id)
+    found = session.scalars(
+        select(AnalysisResult.details["themes"])
+        .join(PlaylistSong, PlaylistSong.song_id == AnalysisResult.song_id)
+        .where(PlaylistSong.playlist_id == playlist_id)
+        .order_by(PlaylistSong.position)
+    )
+    themes = [found_in if isinstance(found_in, dict) else {} for found_in in found]
+    return {"playlist_id": playlist_id, "songs": len(themes), "themes": lyrics.theme_profile(themes)}
+
+
+def duplicates(session: Session, playlist_id: int) -> Row:
+    """Songs of a playlist whose lyrics are nearly the same, such as a remix beside the original.
+
+    Only the first MOST_COMPARED songs: the work is the processor's and keeps a thread busy.
+    """
+    existing(session, playlist_id)
+    rows = session.execute(
+        select(PlaylistSong.position, Song.lyrics)
+        .join(PlaylistSong.song)
+        .where(PlaylistSong.playlist_id == playlist_id, Song.lyrics.is_not(None))
+        .order_by(PlaylistSong.position)
+        .limit(MOST_COMPARED)
+    ).all()
+    pairs = lyrics.near_duplicates([text or "" for _, text in rows])
+    return {
+        "playlist_id": playlist_id,
+        "compared": len(rows),
+        "pairs": [[rows[first].position, rows[second].position] for first, second in pairs],
+    }
+
+
+def existing(session: Session, playlist_id: int) -> Playlist:
+    playlist = session.get(Playlist, playlist_id)
+    if playlist is None:
+        raise ApiError(404, f"there is no playlist {playlist_id}")
+    return playlist
 
 
 def editable(session: Session, caller: Caller, playlist_id: int) -> Playlist:
@@ -110,3 +222,8 @@ def require_songs(session: Session, song_ids: Sequence[int]) -> None:
     missing = wanted.difference(session.scalars(select(Song.id).where(Song.id == any_(ids))))
     if missing:
         raise ApiError(422, f"there is no song {min(missing)}")
+
+
+def _row_count(result: Result[Any]) -> int:
+    """How many rows a DELETE or UPDATE touched."""
+    return cast(CursorResult[Any], result).rowcount

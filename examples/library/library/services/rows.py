@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from library.models import Artist, Playlist, PlaylistSong, Song, User
+from library.models import Album, AnalysisResult, Artist, Playlist, PlaylistSong, Song, User
 
 Row = dict[str, Any]
 
 
 def moment(value: datetime | None) -> str | None:
-    """Always in UTC: the time zone of the server must not show."""
-    return None if value is None else value.astimezone(UTC).isoformat()
+    """In UTC and of one length: neither the time zone of the server nor a round second shows."""
+    return None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def user_row(user: User) -> Row:
@@ -32,6 +32,28 @@ def song_row(song: Song) -> Row:
         "explicit": song.explicit,
         "status": song.status,
         "analysed_at": moment(song.analysed_at),
+    }
+
+
+def album_row(album: Album) -> Row:
+    price = album.list_price
+    return {
+        "id": album.id,
+        "title": album.title,
+        "released_on": album.released_on.isoformat() if album.released_on else None,
+        "list_price": None if price is None else str(price),
+    }
+
+
+def analysis_row(result: AnalysisResult) -> Row:
+    return {
+        "score": float(result.score),
+        "sentiment": float(result.sentiment),
+        "explicit_level": result.explicit_level,
+        "word_count": result.word_count,
+        "processing_ms": result.processing_ms,
+        "details": result.details,
+        "analysed_at": moment(result.analysed_at),
     }
 
 
