@@ -26,7 +26,7 @@ MOST_BYTES = 64 << 20
 MOST_ROWS = 50_000
 DEEPEST = 32  # a report nests 9 levels
 LONGEST_INTEGER = 20  # digits; a float of more loses them anyway
-_SUFFIX = re.compile(r"-(\d{1,9})")
+_SUFFIX = re.compile(r"-([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

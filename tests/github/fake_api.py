@@ -1,0 +1,329 @@
+"""A small stateful GitHub on loopback: what the gate uses of the REST API, its faults and its permissions.
+
+Answers carry only the fields that GitHub's carry and the gate reads. Every request is logged; a test
+asserts on the state left behind and on the log of writes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+BOT = "github-actions[bot]"
+LONGEST_BODY = 65_536
+WRITER = {"contents": "write", "actions": "write", "pull-requests": "write"}
+
+
+@dataclass
+class Fault:
+    """The next `times` requests of a verb, or any, whose path matches go wrong in this way.
+
+    before: 502, nothing was done. after: done, and then 502. secondary: limited, with Retry-After
+    `wait`. primary: limited until `wait` seconds from now. gone: 404.
+    """
+
+    kind: str
+    verb: str = ""
+    path: str = ""
+    times: int = 1
+    wait: int = 0
+
+
+@dataclass
+class Request:
+    verb: str
+    path: str
+    query: dict[str, str]
+    body: Any
+    headers: dict[str, str]
+
+
+@dataclass
+class FakeGitHub:
+    """The state of one repository, `acme/shop` with id 1."""
+
+    tokens: dict[str, dict[str, str]] = field(default_factory=dict)
+    comments: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    pulls: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    artifacts: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    labels: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    files: dict[int, bytes] = field(default_factory=dict)
+    dispatched: list[tuple[str, str]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    log: list[Request] = field(default_factory=list)
+    storage_log: list[Request] = field(default_factory=list)
+    before: Callable[[Request], None] = lambda request: None
+    url: str = ""
+    storage: str = ""
+    next_id: int = 1000
+
+    @property
+    def writes(self) -> list[tuple[str, str]]:
+        return [(request.verb, request.path) for request in self.log if request.verb != "GET"]
+
+    def add_comment(self, number: int, body: str, author: str = BOT) -> dict[str, Any]:
+        self.next_id += 1
+        comment = {
+            "id": self.next_id,
+            "user": {"login": author},
+            "body": body,
+            "html_url": f"https://github.test/acme/shop/pull/{number}#issuecomment-{self.next_id}",
+        }
+        self.comments.setdefault(number, []).append(comment)
+        return comment
+
+    def add_pull(self, number: int, *, owner: str, repo_id: int, branch: str, sha: str) -> None:
+        head = {"ref": branch, "sha": sha, "repo": {"id": repo_id, "owner": {"login": owner}}}
+        self.pulls.append({"number": number, "state": "open", "head": head, "base": {"ref": "main"}})
+
+    def add_run(self, run_id: int, number: int, *, sha: str, conclusion: str, **more: Any) -> None:
+        run = {
+            "id": run_id,
+            "run_number": number,
+            "run_attempt": 1,
+            "event": "pull_request",
+            "status": "completed",
+            "conclusion": conclusion,
+            "head_sha": sha,
+            "head_branch": "topic",
+            "head_repository": {"id": 1, "owner": {"login": "acme"}},
+            "path": ".github/workflows/perf-gate.yml",
+        }
+        self.runs.append({**run, **more})
+
+    def add_artifact(self, run_id: int, data: bytes, name: str = "perf-gate-report", **more: Any) -> None:
+        self.next_id += 1
+        self.files[self.next_id] = data
+        artifact = {"id": self.next_id, "name": name, "size_in_bytes": len(data), "expired": False}
+        self.artifacts.setdefault(run_id, []).append({**artifact, **more})
+
+    def body_of(self, number: int, author: str = BOT) -> list[str]:
+        return [c["body"] for c in self.comments.get(number, []) if c["user"]["login"] == author]
+
+
+def zipped(members: dict[str, str | bytes]) -> bytes:
+    """A zip file with these members, in this order."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+@contextmanager
+def serving() -> Iterator[FakeGitHub]:
+    """A fake GitHub and its artifact storage, two servers on loopback that end with the block."""
+    state = FakeGitHub()
+    servers = [_server(_Api, state), _server(_Storage, state)]
+    state.url = f"http://127.0.0.1:{servers[0].server_port}"
+    # Another host name, so that what must not travel between hosts can be seen not to.
+    state.storage = f"http://localhost:{servers[1].server_port}"
+    threads = [threading.Thread(target=server.serve_forever, args=(0.01,)) for server in servers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield state
+    finally:
+        for server, thread in zip(servers, threads, strict=True):
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+def _server(handler: type[BaseHTTPRequestHandler], state: FakeGitHub) -> ThreadingHTTPServer:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type(handler.__name__, (handler,), {"state": state}))
+    server.daemon_threads = True
+    return server
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    state: FakeGitHub
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def received(self) -> Request:
+        parts = urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        query = dict(parse_qsl(parts.query))
+        headers = {name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers}
+        return Request(self.command, parts.path, query, body, headers)
+
+    def answer(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json; charset=utf-8")
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+class _Storage(_Handler):
+    """Where artifacts are redirected to: signed URLs, no authorization."""
+
+    def do_GET(self) -> None:
+        request = self.received()
+        self.state.storage_log.append(request)
+        self.answer(200, self.state.files[int(request.path.rpartition("/")[2])])
+
+
+Reply = tuple[int, Any, dict[str, str]]
+
+
+class _Api(_Handler):
+    def do_GET(self) -> None:
+        self.handle_request()
+
+    do_POST = do_PATCH = do_GET
+
+    def handle_request(self) -> None:
+        request = self.received()
+        self.state.log.append(request)
+        fault = self.fault_for(request)
+        if fault is None or fault.kind == "after":
+            self.state.before(request)
+            reply = self.reply(request)
+        if fault is not None:
+            reply = _faulty(fault)
+        self.answer(*reply)
+
+    def fault_for(self, request: Request) -> Fault | None:
+        for fault in self.state.faults:
+            if fault.times and fault.verb in ("", request.verb) and re.search(fault.path, request.path):
+                fault.times -= 1
+                return fault
+        return None
+
+    def reply(self, request: Request) -> Reply:
+        token = request.headers.get("authorization", "").rpartition(" ")[2]
+        if token not in self.state.tokens:
+            return 401, {"message": "Bad credentials"}, {}
+        for verb, pattern, permission, handler in ROUTES:
+            found = re.fullmatch(pattern, request.path)
+            if verb == request.verb and found:
+                if not _allowed(self.state.tokens[token], permission, verb):
+                    return 403, {"message": "Resource not accessible by integration"}, {}
+                return handler(self.state, request, *found.groups())
+        return 404, {"message": "Not Found"}, {}
+
+
+def _allowed(permissions: dict[str, str], permission: str, verb: str) -> bool:
+    given = permissions.get(permission, "none")
+    return given == "write" or (given == "read" and verb == "GET")
+
+
+def _faulty(fault: Fault) -> Reply:
+    if fault.kind in ("before", "after"):
+        return 502, {"message": "Server Error"}, {}
+    if fault.kind == "secondary":
+        message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+        return 403, {"message": message}, {"Retry-After": str(fault.wait)}
+    if fault.kind == "primary":
+        headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()) + fault.wait)}
+        return 403, {"message": "API rate limit exceeded for installation."}, headers
+    return 404, {"message": "Not Found"}, {}
+
+
+def _page(state: FakeGitHub, request: Request, items: list[Any], key: str = "") -> Reply:
+    """One page with GitHub's Link header; per_page is at most 100, 30 where none is asked for."""
+    size = min(int(request.query.get("per_page", 30)), 100)
+    number = int(request.query.get("page", 1))
+    shown = items[(number - 1) * size : number * size]
+    links = {}
+    if number * size < len(items):
+        links["Link"] = f'<{state.url}{request.path}?per_page={size}&page={number + 1}>; rel="next"'
+    return 200, {key: shown, "total_count": len(items)} if key else shown, links
+
+
+def _list_comments(state: FakeGitHub, request: Request, number: str) -> Reply:
+    return _page(state, request, state.comments.get(int(number), []))
+
+
+def _create_comment(state: FakeGitHub, request: Request, number: str) -> Reply:
+    if len(request.body["body"]) > LONGEST_BODY:
+        return 422, {"message": "Validation Failed: body is too long (maximum is 65536 characters)"}, {}
+    return 201, state.add_comment(int(number), request.body["body"]), {}
+
+
+def _edit_comment(state: FakeGitHub, request: Request, identity: str) -> Reply:
+    for comments in state.comments.values():
+        for comment in comments:
+            if comment["id"] == int(identity):
+                comment["body"] = request.body["body"]
+                return 200, comment, {}
+    return 404, {"message": "Not Found"}, {}
+
+
+def _list_pulls(state: FakeGitHub, request: Request) -> Reply:
+    """As GitHub: filtered by owner and branch name, never by commit."""
+    owner, _, branch = request.query.get("head", "").partition(":")
+    found = [
+        pull
+        for pull in state.pulls
+        if pull["state"] == request.query.get("state", "open")
+        and (pull["head"]["repo"] or {"owner": {"login": ""}})["owner"]["login"] == owner
+        and pull["head"]["ref"] == branch
+    ]
+    return _page(state, request, found)
+
+
+def _create_pull(state: FakeGitHub, request: Request) -> Reply:
+    number = 100 + len(state.pulls)
+    state.add_pull(number, owner="acme", repo_id=1, branch=request.body["head"], sha="0" * 40)
+    state.pulls[-1] |= {"title": request.body["title"], "body": request.body["body"]}
+    return 201, state.pulls[-1], {}
+
+
+def _list_runs(state: FakeGitHub, request: Request, workflow: str) -> Reply:
+    path = f".github/workflows/{workflow}"
+    sha = request.query.get("head_sha")
+    found = [run for run in state.runs if run["path"] == path and run["head_sha"] == sha]
+    return _page(state, request, found, "workflow_runs")
+
+
+def _dispatch(state: FakeGitHub, request: Request, workflow: str) -> Reply:
+    state.dispatched.append((workflow, request.body["ref"]))
+    return 204, None, {}
+
+
+def _list_artifacts(state: FakeGitHub, request: Request, run: str) -> Reply:
+    return _page(state, request, state.artifacts.get(int(run), []), "artifacts")
+
+
+def _download(state: FakeGitHub, request: Request, identity: str) -> Reply:
+    return 302, None, {"Location": f"{state.storage}/signed/{identity}?sig=secret-signature"}
+
+
+def _list_labels(state: FakeGitHub, request: Request, number: str) -> Reply:
+    return _page(state, request, state.labels.get(int(number), []))
+
+
+_REPO = "/repos/acme/shop"
+Handler = Callable[..., Reply]
+ROUTES: list[tuple[str, str, str, Handler]] = [
+    ("GET", rf"{_REPO}/issues/(\d+)/comments", "pull-requests", _list_comments),
+    ("POST", rf"{_REPO}/issues/(\d+)/comments", "pull-requests", _create_comment),
+    ("PATCH", rf"{_REPO}/issues/comments/(\d+)", "pull-requests", _edit_comment),
+    ("GET", rf"{_REPO}/issues/(\d+)/labels", "pull-requests", _list_labels),
+    ("GET", rf"{_REPO}/pulls", "pull-requests", _list_pulls),
+    ("POST", rf"{_REPO}/pulls", "pull-requests", _create_pull),
+    ("GET", rf"{_REPO}/actions/workflows/([\w.-]+)/runs", "actions", _list_runs),
+    ("POST", rf"{_REPO}/actions/workflows/([\w.-]+)/dispatches", "actions", _dispatch),
+    ("GET", rf"{_REPO}/actions/runs/(\d+)/artifacts", "actions", _list_artifacts),
+    ("GET", rf"{_REPO}/actions/artifacts/(\d+)/zip", "actions", _download),
+]
