@@ -5,6 +5,7 @@ Outcomes, levels and the verdict were decided before; what a Report holds is sho
 
 from __future__ import annotations
 
+from gate.report.markdown import markdown
 from gate.report.text import text
 
-__all__ = ["text"]
+__all__ = ["markdown", "text"]

@@ -14,6 +14,7 @@ from enum import Enum
 
 from gate.model import BudgetCheck, BudgetState, Case, Comparison, Finding, Level, Outcome, Report
 from gate.policy import PRIORITY
+from gate.report import format as f
 
 
 class Mark(Enum):
@@ -123,6 +124,28 @@ def titles(report: Report) -> dict[Case, str]:
 def _told_apart(label: str, case: Case) -> str:
     own = case.parameters if case.parameters and f"[{case.parameters}]" not in label else case.name
     return f"{label} [{own}]"
+
+
+def alone(row: Row) -> bool:
+    """Without a base value: shown with its case's other values, since there is no change to show."""
+    return row.comparison.outcome in (Outcome.NEW, Outcome.INCOMPARABLE) and row.mark in (
+        Mark.NEW,
+        Mark.UNCLEAR,
+    )
+
+
+def by_case(rows: Iterable[Row]) -> tuple[tuple[Row, ...], ...]:
+    """The rows of each case together, in the order of the first of each."""
+    cases: dict[Case, list[Row]] = {}
+    for row in rows:
+        cases.setdefault(row.comparison.case, []).append(row)
+    return tuple(map(tuple, cases.values()))
+
+
+def costs(rows: Iterable[Row]) -> tuple[str, ...]:
+    """What a case costs, "sql.calls 3"; what it does not do at all is left out."""
+    told = [row.comparison for row in rows if row.comparison.head]
+    return tuple(f"{f.clean(c.metric, 40)} {f.value(c.head, c.unit)}" for c in told) or ("all counts 0",)
 
 
 def equals(rows: Sequence[Row]) -> tuple[Equal, ...]:

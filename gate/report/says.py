@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gate.model import Case, Caveat, Report, SideInfo, State
 from gate.report import format as f
-from gate.report.rows import Mark, Row, first_adoption, mark
+from gate.report.rows import Mark, Row, alone, first_adoption, mark
 
 REASON = 400  # characters of a reason; it quotes a statement
 _HEX = frozenset("0123456789abcdef")
@@ -54,18 +54,18 @@ def commit(ref: str) -> str:
 def sides(report: Report) -> str:
     """ "base 3f9ac21d04 (stored counts), head 91d2e4f1aa with uncommitted edits"."""
     head = report.sides.head
-    return f"{_base(report.sides.base, report)}, head {_ref(head)}" + (
-        " with uncommitted edits" if head.dirty else ""
-    )
+    edited = " with uncommitted edits" if head.dirty else ""
+    return f"{base(report.sides.base, report)}, head {ref(head)}{edited}"
 
 
-def _base(base: SideInfo | None, report: Report) -> str:
-    if base is None:
+def base(side: SideInfo | None, report: Report, quote: Callable[[str], str] = str) -> str:
+    """What base is and where its numbers come from. quote: for its commit."""
+    if side is None:
         return "no base asked for" if report.run.plan.against == "none" else "no base"
-    return f"base {_ref(base)}" + (" (stored counts)" if base.stored else " (measured in this run)")
+    return f"base {quote(ref(side))}" + (" (stored counts)" if side.stored else " (measured in this run)")
 
 
-def _ref(side: SideInfo) -> str:
+def ref(side: SideInfo) -> str:
     return commit(side.ref) or "of no commit"
 
 
@@ -124,9 +124,9 @@ def adopting(report: Report) -> tuple[str, ...]:
 
 def reproducing(report: Report) -> str:
     """The command that repeats this comparison on a checkout of head."""
-    against, base = report.run.plan.against, report.sides.base
-    if against not in ("stored", "none") and base is not None and base.ref:
-        against = commit(base.ref)
+    against, side = report.run.plan.against, report.sides.base
+    if against not in ("stored", "none") and side is not None and side.ref:
+        against = commit(side.ref)
     command = (
         "perf-gate run" if against == "auto" else f"perf-gate run --against {f.quoted(against) or 'auto'}"
     )
@@ -165,7 +165,7 @@ def doubts(report: Report, rows: Sequence[Row]) -> tuple[str, ...]:
     """Caveats of the whole report, then of rows that are only counted, each once with its rows."""
     where: dict[Caveat, list[Row]] = {}
     for row in rows:
-        for caveat in row.comparison.caveats if row.mark in (Mark.EQUAL, Mark.NEW) else ():
+        for caveat in row.comparison.caveats if row.mark is Mark.EQUAL or alone(row) else ():
             where.setdefault(caveat, []).append(row)
     found = [f.flat(caveat.text, REASON) for caveat in report.caveats]
     for caveat, several in where.items():

@@ -51,7 +51,7 @@ def text(report: Report, *, width: int = 100, color: bool = False) -> str:
     blocks = (
         _head(report, shown),
         _comparisons(shown, width),
-        _new(shown, width),
+        _alone(shown, width),
         _budgets(report, width),
         _timings(report, width),
         _list("findings", _findings(report), width),
@@ -138,7 +138,7 @@ def _fitted(cell: str, size: int) -> str:
 
 
 def _comparisons(shown: Sequence[Row], width: int) -> Iterator[Text]:
-    judged = [row for row in shown if row.mark not in (Mark.NEW, Mark.EQUAL)]
+    judged = [row for row in shown if row.mark is not Mark.EQUAL and not rows.alone(row)]
     if judged:
         header: tuple[str, ...] = ("", "case", "metric", "base", "head", "change", "allowed")
         lines = list(_lines(judged, width))
@@ -184,26 +184,15 @@ def _equal(equal: rows.Equal, width: int) -> str:
     return f"{'equal':<{_INDENT}}{counted}: {equal.metrics} of {f.plural(equal.of, 'metric')} each"
 
 
-def _new(shown: Sequence[Row], width: int) -> Iterator[Text]:
-    """New cases have nothing to compare: each one with its values below it."""
-    cases: dict[str, list[Row]] = {}
-    for row in shown:
-        if row.mark is Mark.NEW:
-            cases.setdefault(f.clean(row.title), []).append(row)
-    for title, values in cases.items():
-        line = Text(f"{Mark.NEW.value:<{_INDENT}}{title}")
-        line.stylize(_MARKS[Mark.NEW], 0, len(Mark.NEW.value))
+def _alone(shown: Sequence[Row], width: int) -> Iterator[Text]:
+    """Cases with nothing to compare: each one with its values below it."""
+    for several in rows.by_case(row for row in shown if rows.alone(row)):
+        mark = several[0].mark
+        line = Text(f"{mark.value:<{_INDENT}}{f.clean(several[0].title)}")
+        line.stylize(_MARKS[mark], 0, len(mark.value))
         yield line
-        for part in _wrapped(_named(values), width - _INDENT):
+        for part in _wrapped(rows.costs(several), width - _INDENT):
             yield Text(" " * _INDENT + part, "dim")
-
-
-def _named(values: Sequence[Row]) -> list[str]:
-    """What a new case costs; what it does not do at all is left out."""
-    told = [row.comparison for row in values if row.comparison.head]
-    return [f"{f.clean(each.metric, 24)} {f.value(each.head, each.unit)}" for each in told] or [
-        "all counts 0"
-    ]
 
 
 def _wrapped(parts: Sequence[str], width: int) -> Iterator[str]:

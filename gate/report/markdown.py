@@ -1,0 +1,396 @@
+"""Report -> Markdown for a pull request's comment or a job's summary.
+
+Every string a template prints becomes an inert code span unless it was made here (`Inert`), so that
+forgetting to quote a name shows it in code instead of letting it act: a name may hold a table's bar,
+a mention, an image or HTML. Numbers are formatted from floats.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from jinja2 import PackageLoader, StrictUndefined, Template
+from jinja2.sandbox import SandboxedEnvironment
+
+from gate.model import BudgetCheck, Difference, Report, State
+from gate.report import format as f
+from gate.report import rows, says
+from gate.report.rows import Mark, Row
+from gate.report.text import budget_mark, timing
+
+_CAUSE = 240  # characters of a cause under its row
+_SQL = 2000  # characters of a statement in the evidence
+_NUMEROUS = 1_000_000
+_ICONS = {
+    "BLOCKED": "🔴 blocked",
+    "FAILED": "🔴 failed",
+    "warn": "🟡 warn",
+    "note": "⚪ note",
+    "unclear": "🟡 unclear",
+    "accepted": "🔴 accepted",  # the merge is allowed, the row is no better for it
+    "improved": "🟢 improved",
+    "new": "⚪ new",
+    "equal": "equal",
+    "met": "🟢 met",
+}
+_MAIN = (Mark.BLOCKED, Mark.FAILED, Mark.WARN, Mark.NOTE, Mark.UNCLEAR, Mark.ACCEPTED)
+
+
+class Inert(str):
+    """Markdown made here, of constants, numbers and quoted text: printed as it is."""
+
+    __slots__ = ()
+
+
+def code(text: str) -> Inert:
+    """A code span outside of tables: fenced by more backticks than it holds."""
+    if not text.strip():
+        return Inert("-")
+    fence = "`" * (_longest_run(text) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return Inert(f"{fence}{pad}{text}{pad}{fence}")
+
+
+def cell(text: str) -> Inert:
+    r"""A code span that may also stand in a table, where a bar ends the cell even inside of code.
+
+    Before the bar stands an odd number of backslashes, since parsers differ in whether `\\|` escapes
+    the bar; where the text holds an odd number already, it shows one more.
+    """
+
+    def escaped(found: re.Match[str]) -> str:
+        slashes = found[1]
+        return slashes + "\\" * (len(slashes) % 2) + "\\|"
+
+    return Inert(re.sub(r"(\\*)\|", escaped, code(text)))
+
+
+def fenced(text: str, language: str) -> Inert:
+    """A code block, fenced by more backticks than any run in it."""
+    fence = "`" * max(3, _longest_run(text) + 1)
+    return Inert(f"{fence}{language}\n{text}\n{fence}")
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+def _finalized(value: object) -> object:
+    return value if isinstance(value, Inert | int) else cell(f.clean(str(value), says.REASON))
+
+
+@cache
+def _template() -> Template:
+    environment = SandboxedEnvironment(
+        loader=PackageLoader("gate.report"),
+        undefined=StrictUndefined,
+        autoescape=False,  # the output is Markdown; _finalized quotes whatever is not Inert
+        finalize=_finalized,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["code"] = code
+    return environment.get_template("comment.md.j2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How many of each are shown. In the order of these fields the report is cut to its size.
+
+    compact: blocked rows as one line per case, without causes.
+    """
+
+    every: int = _NUMEROUS
+    times: int = _NUMEROUS
+    statements: int = _NUMEROUS
+    new: int = _NUMEROUS
+    improved: int = _NUMEROUS
+    met: int = _NUMEROUS
+    doubts: int = _NUMEROUS
+    others: int = _NUMEROUS
+    budgets: int = _NUMEROUS
+    compact: bool = False
+    blocked: int = _NUMEROUS
+
+
+def markdown(report: Report, *, limit: int = 60_000) -> str:
+    """The whole report in at most `limit` bytes of UTF-8 (GitHub counts a comment's characters and a
+    summary's bytes; bytes are never fewer).
+
+    What does not fit is left out from the least to the most important, and a closing line says so:
+    equal rows go first, blocking rows never while one line per case fits.
+    """
+    view = _view(report)
+    room = Room()
+    made = _rendered(view, room)
+    for name in (field.name for field in dataclasses.fields(Room)):
+        while len(made.encode()) > limit and (smaller := _smaller(room, name, view)) is not None:
+            room = smaller
+            made = _rendered(view, room)
+    return made
+
+
+def _smaller(room: Room, name: str, view: View) -> Room | None:
+    """Half of this field, or None where nothing of it is left to take away."""
+    if name == "compact":
+        return None if room.compact else dataclasses.replace(room, compact=True)
+    kept = min(getattr(room, name), view.sizes(room)[name])
+    return dataclasses.replace(room, **{name: kept // 2}) if kept else None
+
+
+def _rendered(view: View, room: Room) -> str:
+    shown = {
+        "every": view.every[: room.every],
+        "times": view.times[: room.times],
+        "statements": view.statements[: room.statements],
+        "new": view.new[: room.new],
+        "improved": view.improved[: room.improved],
+        "met": view.met[: room.met],
+        "doubts": view.doubts[: room.doubts],
+        "others": view.others[: room.others],
+        "budgets": view.budgets[: room.budgets],
+        "blocked": () if room.compact else view.blocked[: room.blocked],
+        "compact": view.compact[: room.blocked] if room.compact else (),
+    }
+    return _template().render(view=view, left_out=_left_out(view, room), **shown)
+
+
+def _left_out(view: View, room: Room) -> tuple[str, ...]:
+    """What the cut took, in words: ("12 of 72 rows", ...)."""
+    sizes = view.sizes(room)
+    words = {
+        "every": "rows of the whole table",
+        "times": "times",
+        "statements": "cases' statements",
+        "new": "new cases",
+        "improved": "improved rows",
+        "met": "budgets met",
+        "doubts": "findings and caveats",
+        "others": "rows that do not block",
+        "budgets": "budgets not met",
+        "blocked": "cases that block" if room.compact else "rows that block",
+    }
+    return tuple(
+        Inert(f"{sizes[name] - getattr(room, name):,} of {sizes[name]:,} {word}")
+        for name, word in words.items()
+        if getattr(room, name) < sizes[name]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A row of a table: cells in order; foreign text as plain str, what was made here as Inert."""
+
+    cells: tuple[str, ...]
+    below: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """The statements behind one changed case: (what they cost, SQL or command in a fence)."""
+
+    title: str
+    parts: tuple[tuple[Inert, Inert], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """All that the template may print, in the order of its sections."""
+
+    icon: Inert
+    state: Inert
+    reason: str
+    also: tuple[str, ...]
+    tally: Inert
+    sides: Inert
+    blocked: tuple[Line, ...]
+    compact: tuple[Line, ...]
+    others: tuple[Line, ...]
+    improved: tuple[Line, ...]
+    new: tuple[Line, ...]
+    every: tuple[Line, ...]
+    budgets: tuple[Line, ...]
+    met: tuple[Line, ...]
+    times: tuple[Line, ...]
+    based: bool
+    doubts: tuple[tuple[Inert, str], ...]
+    statements: tuple[Proof, ...]
+    environment: str
+    timeline: str
+    tool: str
+    adopt: Inert | None
+    accept: Inert | None
+    reproduce: Inert
+
+    def sizes(self, room: Room) -> dict[str, int]:
+        """How many there are of what `Room` bounds."""
+        names = (field.name for field in dataclasses.fields(Room) if field.name not in ("compact", "blocked"))
+        found = {name: len(getattr(self, name)) for name in names}
+        return found | {"blocked": len(self.compact if room.compact else self.blocked)}
+
+
+_STATES = {
+    State.PASS: "🟢",
+    State.BLOCKED: "🔴",
+    State.ERROR: "🔴",
+    State.ACCEPTED: "🟡",
+    State.INCONCLUSIVE: "🟡",
+}
+
+
+def _view(report: Report) -> View:
+    shown = rows.ordered(report)
+    reasons = says.reasons(report)
+    blocked = [row for row in shown if row.mark is Mark.BLOCKED]
+    # Rows say again what further reasons say, except where there is no row to say it.
+    spoken = report.verdict.state in (State.BLOCKED, State.ACCEPTED)
+    accept, adopt = says.accepting(report), says.adopting(report)
+    return View(
+        icon=Inert(_STATES[report.verdict.state]),
+        state=Inert(report.verdict.state.value),
+        reason=reasons[0],
+        also=() if spoken else reasons[1:6],
+        tally=Inert(says.tally(shown)),
+        sides=_sides(report),
+        blocked=_lines(blocked),
+        compact=_compact(blocked),
+        others=_lines([row for row in shown if row.mark in _MAIN[1:] and not rows.alone(row)]),
+        improved=_lines([row for row in shown if row.mark is Mark.IMPROVED]),
+        new=_new([row for row in shown if rows.alone(row)]),
+        every=tuple(_line(row) for row in shown),
+        budgets=_budgets(report, met=False),
+        met=_budgets(report, met=True),
+        times=_times(report),
+        based=any(each.base_p50 is not None for each in report.timings),
+        doubts=_doubts(report, shown),
+        statements=tuple(_statements(shown)),
+        environment=says.environment(report),
+        timeline=says.timeline(report),
+        tool=f.clean(report.tool),
+        adopt=fenced("\n".join(adopt), "sh") if adopt else None,
+        accept=fenced("\n".join(("perf-gate run", *accept)), "sh") if accept else None,
+        reproduce=fenced(says.reproducing(report), "sh"),
+    )
+
+
+def _sides(report: Report) -> Inert:
+    """Base and head with their commits in code: a bare commit id would become a link."""
+    base, head = report.sides.base, report.sides.head
+    edited = " with uncommitted edits" if head.dirty else ""
+    return Inert(f"{says.base(base, report, quote=code)}, head {code(says.ref(head))}{edited}")
+
+
+def _line(row: Row) -> Line:
+    comparison = row.comparison
+    base, head = f.both(comparison.base, comparison.head, comparison.unit)
+    allowed = f.UNKNOWN if comparison.allowed is None else f.share(comparison.allowed)
+    numbers = (base, head, f.change(comparison), allowed)
+    return Line(
+        cells=(
+            Inert(_ICONS[row.mark.value]),
+            f.clean(row.title),
+            f.clean(comparison.metric, 40),
+            *map(Inert, numbers),
+        )
+    )
+
+
+def _lines(shown: Sequence[Row]) -> tuple[Line, ...]:
+    """Rows with what stands below them; a cause once where neighbours share it."""
+    found, before = [], ""
+    for row in shown:
+        below = says.notes(row, limit=_CAUSE, repeated=before)
+        found.append(dataclasses.replace(_line(row), below=below))
+        before = row.comparison.cause.summary if row.comparison.cause else ""
+    return tuple(found)
+
+
+def _compact(blocked: Sequence[Row]) -> tuple[Line, ...]:
+    """One line per case: its title and each metric's change."""
+    cases: dict[str, list[Row]] = {}
+    for row in blocked:
+        cases.setdefault(row.title, []).append(row)
+    return tuple(
+        Line(
+            cells=(f.clean(title),),
+            below=tuple(
+                f"{f.clean(row.comparison.metric, 40)} {f.change(row.comparison)}" for row in several
+            ),
+        )
+        for title, several in cases.items()
+    )
+
+
+def _new(alone: Sequence[Row]) -> tuple[Line, ...]:
+    """Cases without a base: mark, title, and what each costs."""
+    return tuple(
+        Line(
+            cells=(Inert(_ICONS[several[0].mark.value]), f.clean(several[0].title)), below=rows.costs(several)
+        )
+        for several in rows.by_case(alone)
+    )
+
+
+def _budgets(report: Report, *, met: bool) -> tuple[Line, ...]:
+    names = rows.titles(report)
+    checks = (check for check in rows.ordered_budgets(report.budgets) if rows.met(check) is met)
+    return tuple(_budget(check, names[check.case]) for check in checks)
+
+
+def _budget(check: BudgetCheck, title: str) -> Line:
+    shown, target = f.both(check.value, check.target, check.unit)
+    return Line(
+        cells=(
+            Inert(_ICONS[budget_mark(check)]),
+            f.clean(title),
+            f.clean(check.metric, 40),
+            Inert(shown),
+            Inert(target),
+            Inert(check.state.value),
+        ),
+        below=(f.flat(check.reason, _CAUSE),) if check.reason else (),
+    )
+
+
+def _times(report: Report) -> tuple[Line, ...]:
+    names = rows.titles(report)
+    based = any(each.base_p50 is not None for each in report.timings)
+    return tuple(
+        Line(cells=(f.clean(names[each.case]), *map(Inert, timing(each, based)))) for each in report.timings
+    )
+
+
+def _doubts(report: Report, shown: Sequence[Row]) -> tuple[tuple[Inert, str], ...]:
+    findings = rows.ordered_findings(report.findings)
+    found = [(Inert(each.level.value), f.flat(each.text, says.REASON)) for each in findings]
+    return (*found, *((Inert("caveat"), doubt) for doubt in says.doubts(report, shown)))
+
+
+def _statements(shown: Sequence[Row]) -> Iterator[Proof]:
+    """What differs behind each changed case, one part per statement with all its measures."""
+    changed = [row for row in shown if row.comparison.cause is not None]
+    for several in rows.by_case(changed):
+        parts: dict[tuple[str, str], list[Difference]] = {}
+        for row in several:
+            for each in row.comparison.cause.differences if row.comparison.cause else ():
+                parts.setdefault((each.what, each.text), []).append(each)
+        if parts:
+            blocks = tuple(
+                (_costs(differences), fenced(f.lines(text, _SQL), "sql" if what == "statement" else "text"))
+                for (what, text), differences in parts.items()
+            )
+            yield Proof(title=f.clean(several[0].title), parts=blocks)
+
+
+def _costs(differences: Sequence[Difference]) -> Inert:
+    """ "calls 1 -> 200, blocks 3 -> 603": measures come from a file, so only letters of them are shown."""
+    parts = {
+        re.sub(r"[^A-Za-z ]", "", each.measure)[:20]: f"{f.count(each.before)} -> {f.count(each.after)}"
+        for each in differences
+    }
+    return Inert(", ".join(f"{measure} {change}" for measure, change in parts.items()))
