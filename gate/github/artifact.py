@@ -23,9 +23,11 @@ from gate.schema import report_from_json
 MEMBER = "report.json"
 MOST_ZIPPED = 16 << 20  # a report of 1,000 cases with all its values is about 30 MB, 3 MB zipped
 MOST_BYTES = 64 << 20
-MOST_ROWS = 50_000
+MOST_VALUES = 2_000_000  # the same report holds 1 million; a wrong value costs the schema about 1 kB
 DEEPEST = 32  # a report nests 9 levels
 LONGEST_INTEGER = 20  # digits; a float of more loses them anyway
+# A whole string, also one that never ends: without that, each quote in it would be tried again.
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{,]|[\]}]', re.DOTALL)
 _SUFFIX = re.compile(r"-([0-9]{1,9})")
 
 
@@ -80,32 +82,36 @@ def member_text(data: bytes) -> str:
 
 def parse(text: str, *, where: str = "report artifact") -> Report:
     """A report from hostile JSON text. Raises PublishError whatever is wrong with it."""
-    if (depth := nesting(text)) > DEEPEST:
+    depth, values = shape(text)
+    if depth > DEEPEST:
         _refuse(f"nests {depth} levels deep")
+    if values > MOST_VALUES:
+        _refuse(f"holds more than {MOST_VALUES} values")
     try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, parse_int=_integer)
+        json.loads(text, parse_constant=_no_constant, parse_float=_finite, parse_int=_integer)
     except ValueError as error:
         raise PublishError(f"the report artifact is refused: {type(error).__name__}") from error
-    rows = value.get("comparisons") if isinstance(value, dict) else None
-    if isinstance(rows, list) and len(rows) > MOST_ROWS:
-        _refuse(f"holds {len(rows)} rows")
     try:
         return report_from_json(text, where)
     except GateError as error:
         raise PublishError("the report artifact is not a report of this version", where=where) from error
 
 
-def nesting(text: str) -> int:
-    """How deep brackets nest outside of strings; decided before a recursive parser sees the text."""
-    depth = deepest = 0
-    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text, re.DOTALL):
-        character = token[0][0]
+def shape(text: str) -> tuple[int, int]:
+    """How deep brackets nest outside of strings, and how many brackets and commas there are.
+
+    Decided before a recursive parser sees the text, in one pass over it.
+    """
+    depth = deepest = values = 0
+    for token in _TOKEN.finditer(text):
+        character = text[token.start()]
         if character in "[{":
             depth += 1
             deepest = max(deepest, depth)
         elif character in "]}":
             depth -= 1
-    return deepest
+        values += character in "[{,"
+    return deepest, values
 
 
 def _of_bearable_size(artifact: Artifact) -> Artifact:
@@ -118,6 +124,8 @@ def _member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     found = [info for info in archive.infolist() if info.filename == MEMBER]
     if len(found) != 1:
         _refuse(f"holds {len(found)} members named {MEMBER}")
+    if found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        _refuse("is compressed in a way that cannot be unpacked piece by piece")
     if found[0].file_size > MOST_BYTES:
         _refuse(f"states {found[0].file_size} bytes for {MEMBER}")
     return found[0]

@@ -327,7 +327,8 @@ class Client:
         if error.status == 403 and "resource not accessible" in message.lower():
             raise ReadOnlyToken("the token may not write to this repository", where=where) from error
         kind = NotFound if isinstance(error, UnknownObjectException) else PublishError
-        raise kind(f"GitHub answered {error.status}: {message}", where=where) from error
+        hint = "allow it under Settings, Actions, General" if "not permitted to create" in message else ""
+        raise kind(f"GitHub answered {error.status}: {message}", where=where, hint=hint) from error
 
 
 def _asked(error: GithubException | OSError, *, default: float) -> float:

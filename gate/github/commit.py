@@ -129,13 +129,17 @@ def offer(client: Client, update: Update, *, branch: str, check_workflow: str) -
     """A pull request with the new baselines, and the gate started on it; the sentence says which.
 
     A pull request that the workflow's token opens starts no checks, so a required one would wait
-    forever: it is dispatched.
+    forever: it is dispatched. An App's token needs no dispatch and may not be allowed one.
     """
     listed = "\n".join(f"- `{file}`" for file in update.files)
     body = f"Measured on {branch}, which takes no push from this workflow.\n\n{listed}\n"
     pull = client.open_pull(branch=BRANCH, onto=branch, title=MESSAGE, body=body)
-    client.dispatch(check_workflow, BRANCH)
-    return f"{branch} is protected: #{pull.number} has the new baselines {pull.url}".rstrip()
+    said = f"{branch} is protected: #{pull.number} has the new baselines {pull.url}".rstrip()
+    try:
+        client.dispatch(check_workflow, BRANCH)
+    except PublishError as error:
+        return f"{said}; {check_workflow} was not started on it: {error.message}"
+    return said
 
 
 def _credentials(remote: Remote, environ: Mapping[str, str]) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
+import time
 import zipfile
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from made import ARTIFACT, as_artifact, client, green, red
 
 from gate.errors import PublishError
 from gate.github import artifact
-from gate.github.artifact import claimed, fetch, member_text, nesting, parse
+from gate.github.artifact import claimed, fetch, member_text, parse, shape
 from gate.schema import report_to_json
 
 RUN = 900
@@ -193,8 +193,16 @@ def test_deep_json_is_refused_before_it_is_parsed(opening: str) -> None:
 
 
 def test_brackets_inside_strings_do_not_nest() -> None:
-    """A statement full of brackets, quotes and backslashes is text, not depth."""
-    assert nesting(json.dumps({"a": ["[[[[{{{{", '\\"[[[[', "\\"]})) == 2
+    """A statement full of brackets, quotes and backslashes is text, neither depth nor a value."""
+    assert shape(json.dumps({"a": ["[[[[{{{{,,,", '\\"[[[[,', "\\"]})) == (2, 4)
+
+
+@pytest.mark.parametrize("text", ['"' + '\\"' * 3_000_000, '"' * 3_000_001, "\\" * 3_000_000, '["\\'])
+def test_strings_that_never_end_are_read_once(text: str) -> None:
+    """Quotes and backslashes made to be tried again and again cost one pass over the text."""
+    started = time.process_time()
+    assert refused(text)
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 400, "9" * 5000])
@@ -234,9 +242,6 @@ def test_refusal_quotes_nothing_of_the_artifact() -> None:
     assert "::error::hello" not in refused(altered(**{"::error::hello": "@everyone"}))
 
 
-def test_too_many_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More rows than any real run has are refused before they become values."""
-    monkeypatch.setattr(artifact, "MOST_ROWS", 3)
-    made = red()
-    many = dataclasses.replace(made, comparisons=made.comparisons * 4)
-    assert "holds 4 rows" in refused(report_to_json(many))
+def test_too_many_values_are_refused() -> None:
+    """More values than any real run has are refused before they become objects."""
+    assert "more than" in refused(altered(findings=[0] * (artifact.MOST_VALUES + 1)))

@@ -186,3 +186,13 @@ def test_one_pull_request_is_opened_and_checked(github: FakeGitHub) -> None:
     (pull,) = github.pulls
     assert FILE in pull["body"]
     assert github.dispatched == [("perf-gate.yml", BRANCH)] * 2
+
+
+def test_pull_request_stands_without_the_dispatch(github: FakeGitHub) -> None:
+    """Where the token may not start a workflow, the pull request is there and the sentence says why."""
+    github.tokens["app"] = {"pull-requests": "write"}
+    with client(github, "app") as opened:
+        made = Update(action="protected", files=(FILE,))
+        said = offer(opened, made, branch="main", check_workflow="perf-gate.yml")
+    assert "#100" in said
+    assert "not started" in said
