@@ -21,6 +21,7 @@ PURE = {
     "config",
     "baseline",
     "judge",
+    "redact",
     "schema",
     "toml",
 }
