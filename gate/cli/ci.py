@@ -234,17 +234,14 @@ def measure_job(flags: Sequence[str], here: Job, *, perform: Perform) -> int:
 
 def report_path(flags: Sequence[str], environ: dict[str, str]) -> Path:
     """Where the report goes: --json, PERF_GATE_JSON, or a place outside the working tree."""
-    for flag, value in zip(flags, [*flags[1:], ""], strict=True):
-        if flag == "--json":
-            return Path(value)
+    for place, flag in enumerate(flags):
+        if flag == "--json" and place + 1 < len(flags):
+            return Path(flags[place + 1])
         if flag.startswith("--json="):
             return Path(flag.partition("=")[2])
-    named = environ.get("PERF_GATE_JSON")
-    return (
-        Path(named)
-        if named
-        else Path(environ.get("RUNNER_TEMP") or tempfile.gettempdir()) / "perf-gate" / "report.json"
-    )
+    if named := environ.get("PERF_GATE_JSON"):
+        return Path(named)
+    return Path(environ.get("RUNNER_TEMP") or tempfile.gettempdir()) / "perf-gate" / "report.json"
 
 
 def no_verdict(error: GateError) -> str:
