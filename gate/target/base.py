@@ -1,4 +1,4 @@
-"""Which commit head is compared with (DESIGN.md section 5.1): always an ancestor, never a moving branch tip."""
+"""Which commit head is compared with (DESIGN.md section 5.1): an ancestor, never a moving branch tip."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def run(
 def ending(code: int) -> str:
     """How a program ended, as the end of a sentence: "failed with exit code 3", "was killed by SIGKILL"."""
     if code >= 0:
-        return f"failed with exit code {code}"
+        return f"{'failed' if code else 'ended'} with exit code {code}"
     try:
         return f"was killed by {signal.Signals(-code).name}"
     except ValueError:  # a real-time signal has no name

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import http.client
 import os
+import select
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -152,7 +153,7 @@ def _await_ready(target: Target, name: str, group: Group, port: int) -> Environm
                 hint="target.start must stay in the foreground and listen on 127.0.0.1:{port}",
             )
         try:
-            status = _status(port, target.ready, min(left, _ONE_ANSWER))
+            status = _status(group, port, target.ready, min(left, _ONE_ANSWER))
         except (OSError, http.client.HTTPException) as error:
             seen = _described(error)
         else:
@@ -167,13 +168,16 @@ def _await_ready(target: Target, name: str, group: Group, port: int) -> Environm
     )
 
 
-def _status(port: int, path: str, timeout: float) -> int:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
-    try:
+def _status(group: Group, port: int, path: str, timeout: float) -> int:
+    """The status of one GET; TimeoutError once `timeout` seconds are over or the application has ended."""
+    with contextlib.closing(http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)) as connection:
         connection.request("GET", path, headers={"Connection": "close"})
+        deadline = time.monotonic() + timeout
+        while not select.select([connection.sock], [], [], _POLL)[0]:
+            # Whoever else holds the port may accept and stay silent for longer than we need to wait.
+            if group.process.poll() is not None or time.monotonic() > deadline:
+                raise TimeoutError
         return connection.getresponse().status
-    finally:
-        connection.close()
 
 
 def _described(error: OSError | http.client.HTTPException) -> str:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _SHEBANG_LIMIT = 127  # bytes the kernel reads of a first line, before 5.1
-_TRAMPOLINE = re.compile(
-    rb"""\A#!/bin/sh\n'''exec' ["']?([^"'\n]+?)["']?((?: [^\n]*)?) "\$0" "\$@"\n' '''\n"""
-)
 _PLAIN = re.compile(rb"\A#!([^\n]+?/bin/python[0-9.]*)((?: [^\n]*)?)\n")
+_TRAMPOLINE = re.compile(
+    rb"""\A#!/bin/sh\n'''exec' (?:"([^"\n]+)"|'([^'\n]+)'|([^\s"']+))((?: [^\n]*)?) "\$0" "\$@"\n' '''\n"""
+)
 _LARGEST = 4_000_000  # bytes; a script is smaller, and programs are told by their zero bytes
 
 
@@ -54,20 +54,29 @@ def _rewrite(path: Path, old: bytes, new: bytes) -> None:
     before = path.read_bytes()
     if b"\0" in before or old not in before:
         return
-    after = _runnable(before.replace(old, new))
     times = path.stat()
-    path.write_bytes(after)
+    path.write_bytes(_first_line(before, old, new) + _body(before).replace(old, new))
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def _runnable(script: bytes) -> bytes:
-    """The script with a first line the kernel can follow, however long the interpreter's path is."""
-    found = _TRAMPOLINE.match(script) or _PLAIN.match(script)
+def _first_line(script: bytes, old: bytes, new: bytes) -> bytes:
+    """What starts the script at its new place: a line the kernel can follow, however long the path is."""
+    found = _started_by(script)
     if found is None:
-        return script
-    interpreter, arguments, rest = found[1], found[2], script[found.end() :]
+        return b""
+    *interpreters, arguments = found.groups()
+    interpreter = next(filter(None, interpreters)).replace(old, new)
     line = b"#!" + interpreter + arguments
     if len(line) <= _SHEBANG_LIMIT and b" " not in interpreter:
-        return line + b"\n" + rest
+        return line + b"\n"
     # Both a shell and a Python script: a shell sees exec, Python a string.
-    return b"#!/bin/sh\n'''exec' \"" + interpreter + b'"' + arguments + b" \"$0\" \"$@\"\n' '''\n" + rest
+    return b"#!/bin/sh\n'''exec' \"" + interpreter + b'"' + arguments + b" \"$0\" \"$@\"\n' '''\n"
+
+
+def _body(script: bytes) -> bytes:
+    found = _started_by(script)
+    return script[found.end() :] if found else script
+
+
+def _started_by(script: bytes) -> re.Match[bytes] | None:
+    return _TRAMPOLINE.match(script) or _PLAIN.match(script)

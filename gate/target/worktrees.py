@@ -20,6 +20,7 @@ def worktree(git: Git, records: Path, ref: str, path: Path) -> Iterator[Path]:
 
     records: directory of the notes that `prune` reads.
     """
+    path = path.absolute()  # git runs in another directory
     with _recorded(records, path):
         try:
             git.run("worktree", "add", "--detach", str(path), ref)
@@ -49,7 +50,7 @@ def _recorded(records: Path, path: Path) -> Iterator[None]:
     unlocked = record.with_suffix(".new")
     with unlocked.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(str(path.absolute()))
+        file.write(str(path))
         file.flush()
         unlocked.rename(record)  # a note that `prune` can see is already locked
         yield
