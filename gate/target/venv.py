@@ -64,8 +64,8 @@ def _first_line(script: bytes, old: bytes, new: bytes) -> bytes:
     found = _started_by(script)
     if found is None:
         return b""
-    *interpreters, arguments = found.groups()
-    interpreter = next(filter(None, interpreters)).replace(old, new)
+    *interpreters, arguments = (part or b"" for part in found.groups())
+    interpreter = b"".join(interpreters).replace(old, new)  # one of them, by the kind of quotes
     line = b"#!" + interpreter + arguments
     if len(line) <= _SHEBANG_LIMIT and b" " not in interpreter:
         return line + b"\n"
