@@ -36,7 +36,8 @@ def seconds(value: float) -> str:
     if not math.isfinite(value):
         return UNKNOWN
     if abs(value) >= 120:
-        return f"{value // 60:,.0f} min {value % 60:.0f} s" if value % 60 >= 1 else f"{value // 60:,.0f} min"
+        minutes, rest = divmod(round(value), 60)
+        return f"{minutes:,} min {rest} s" if rest else f"{minutes:,} min"
     # Compared after rounding: 999.96 us is 1 ms.
     size, unit = next((s for s in _SECONDS if float(f"{abs(value):.3g}") >= s[0]), _SECONDS[-1])
     return f"{_digits(value / size)} {unit}"

@@ -37,7 +37,13 @@ _ICONS = {
     "equal": "equal",
     "met": "🟢 met",
 }
+_MEASURES = frozenset({"calls", "rows", "blocks", "temp blocks", "WAL records"})
 _MAIN = (Mark.BLOCKED, Mark.FAILED, Mark.WARN, Mark.NOTE, Mark.UNCLEAR, Mark.ACCEPTED)
+
+
+# GitHub's parser takes no fence of more than 80 backticks for code, and counts a block's to 255 only.
+_RUN = "`" * 40
+_LONG_RUN = re.compile("`{41,}")
 
 
 class Inert(str):
@@ -46,10 +52,14 @@ class Inert(str):
     __slots__ = ()
 
 
+def whole(text: str) -> Inert:
+    """A number and its unit, or a mark and its word, that a narrow column must not break."""
+    return Inert(text.replace(" ", "\u00a0"))
+
+
 def code(text: str) -> Inert:
-    """A code span outside of tables: fenced by more backticks than it holds."""
-    if not text.strip():
-        return Inert("-")
+    """A code span outside of tables: fenced by more backticks than it holds, "-" where it is blank."""
+    text = _LONG_RUN.sub(_RUN, text) if text.strip() else "-"
     fence = "`" * (_longest_run(text) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return Inert(f"{fence}{pad}{text}{pad}{fence}")
@@ -71,6 +81,7 @@ def cell(text: str) -> Inert:
 
 def fenced(text: str, language: str) -> Inert:
     """A code block, fenced by more backticks than any run in it."""
+    text = _LONG_RUN.sub(_RUN, text)
     fence = "`" * max(3, _longest_run(text) + 1)
     return Inert(f"{fence}{language}\n{text}\n{fence}")
 
@@ -292,10 +303,10 @@ def _line(row: Row) -> Line:
     numbers = (base, head, f.change(comparison), allowed)
     return Line(
         cells=(
-            Inert(_ICONS[row.mark.value]),
+            whole(_ICONS[row.mark.value]),
             f.clean(row.title),
             f.clean(comparison.metric, 40),
-            *map(Inert, numbers),
+            *map(whole, numbers),
         )
     )
 
@@ -330,7 +341,7 @@ def _new(alone: Sequence[Row]) -> tuple[Line, ...]:
     """Cases without a base: mark, title, and what each costs."""
     return tuple(
         Line(
-            cells=(Inert(_ICONS[several[0].mark.value]), f.clean(several[0].title)), below=rows.costs(several)
+            cells=(whole(_ICONS[several[0].mark.value]), f.clean(several[0].title)), below=rows.costs(several)
         )
         for several in rows.by_case(alone)
     )
@@ -346,12 +357,12 @@ def _budget(check: BudgetCheck, title: str) -> Line:
     shown, target = f.both(check.value, check.target, check.unit)
     return Line(
         cells=(
-            Inert(_ICONS[budget_mark(check)]),
+            whole(_ICONS[budget_mark(check)]),
             f.clean(title),
             f.clean(check.metric, 40),
-            Inert(shown),
-            Inert(target),
-            Inert(check.state.value),
+            whole(shown),
+            whole(target),
+            whole(check.state.value),
         ),
         below=(f.flat(check.reason, _CAUSE),) if check.reason else (),
     )
@@ -361,7 +372,7 @@ def _times(report: Report) -> tuple[Line, ...]:
     names = rows.titles(report)
     based = any(each.base_p50 is not None for each in report.timings)
     return tuple(
-        Line(cells=(f.clean(names[each.case]), *map(Inert, timing(each, based)))) for each in report.timings
+        Line(cells=(f.clean(names[each.case]), *map(whole, timing(each, based)))) for each in report.timings
     )
 
 
@@ -388,9 +399,11 @@ def _statements(shown: Sequence[Row]) -> Iterator[Proof]:
 
 
 def _costs(differences: Sequence[Difference]) -> Inert:
-    """ "calls 1 -> 200, blocks 3 -> 603": measures come from a file, so only letters of them are shown."""
-    parts = {
-        re.sub(r"[^A-Za-z ]", "", each.measure)[:20]: f"{f.count(each.before)} -> {f.count(each.after)}"
-        for each in differences
-    }
-    return Inert(", ".join(f"{measure} {change}" for measure, change in parts.items()))
+    """ "calls 1 -> 200, blocks 3 -> 603"."""
+    parts = {each.measure: f"{f.count(each.before)} -> {f.count(each.after)}" for each in differences}
+    return Inert(
+        ", ".join(
+            f"{measure if measure in _MEASURES else code(f.clean(measure, 20))} {change}"
+            for measure, change in parts.items()
+        )
+    )

@@ -169,7 +169,13 @@ def doubts(report: Report, rows: Sequence[Row]) -> tuple[str, ...]:
             where.setdefault(caveat, []).append(row)
     found = [f.flat(caveat.text, REASON) for caveat in report.caveats]
     for caveat, several in where.items():
-        first = f"{f.clean(several[0].title)} {f.clean(several[0].comparison.metric, 40)}"
-        more = f" and {f.plural(len(several) - 1, 'other row')}" if len(several) > 1 else ""
-        found.append(f"{first}{more}: {f.flat(caveat.text, REASON)}")
+        found.append(f"{_whose(several)}: {f.flat(caveat.text, REASON)}")
     return tuple(dict.fromkeys(found))
+
+
+def _whose(several: Sequence[Row]) -> str:
+    title = f.clean(several[0].title)
+    cases = len({row.comparison.case for row in several})
+    if len(several) == 1:
+        return f"{title} {f.clean(several[0].comparison.metric, 40)}"
+    return f"{title}, {len(several)} rows" if cases == 1 else f"{len(several)} rows of {cases} cases"

@@ -158,7 +158,8 @@ def test_wrong_line_is_named_with_what_was_expected(old: str, new: str, expected
 def test_rule_about_a_whole_table_points_at_its_head() -> None:
     """What a table's keys say together is said of the table."""
     assert broken('path = "/songs"', 'path = "songs"') == (
-        f"perf-gate.toml:{line('[[suites')}: suites.endpoints.request 'list': path 'songs' must start with '/'",
+        f"perf-gate.toml:{line('[[suites')}: suites.endpoints.request 'list': "
+        "path 'songs' must start with '/'",
     )
 
 

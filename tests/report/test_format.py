@@ -1,0 +1,156 @@
+"""Numbers and foreign text as people read them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.report import format as f
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (202.0, "202"),
+        (12345.0, "12,345"),
+        (0.5, "0.5"),
+        (1 / 3, "0.333"),
+        (8420.5, "8,420.5"),
+        (0.00123456, "0.00123"),
+        (0.0, "0"),
+        (-3.0, "-3"),
+        (math.nan, "-"),
+        (math.inf, "-"),
+    ],
+)
+def test_counts(value: float, expected: str) -> None:
+    """Whole numbers have no decimals, others at most three that say something."""
+    assert f.count(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.0012, "1.2 ms"),
+        (0.00085, "850 us"),
+        (0.00099996, "1 ms"),
+        (0.9996, "1 s"),
+        (64.0, "64 s"),
+        (119.9, "120 s"),
+        (312.0, "5 min 12 s"),
+        (360.0, "6 min"),
+        (359.7, "6 min"),
+        (5e-8, "50 ns"),
+        (0.0, "0 ns"),
+        (math.nan, "-"),
+    ],
+)
+def test_seconds(value: float, expected: str) -> None:
+    """The largest unit that leaves a whole part, three digits."""
+    assert f.seconds(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (512, "512 B"),
+        (24312, "24.3 kB"),
+        (999_960, "1 MB"),
+        (1_050_000, "1.05 MB"),
+        (0, "0 B"),
+        (2.5e9, "2.5 GB"),
+    ],
+)
+def test_octets(value: float, expected: str) -> None:
+    """Decimal units, as a budget is written."""
+    assert f.octets(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [
+        (1.053, "+5.3 %"),
+        (202 / 3, "+6,633 %"),
+        (1.0, "0 %"),
+        (0.5, "-50 %"),
+        (1.0004, "+0.04 %"),
+        (0.0, "-100 %"),
+        (1.9999, "+100 %"),
+        (math.inf, "-"),
+    ],
+)
+def test_change_has_a_sign_and_plus_is_worse(ratio: float, expected: str) -> None:
+    """A ratio above 1 is plus, whatever the metric."""
+    assert f.percent(ratio) == expected
+
+
+def test_a_difference_is_never_rounded_away() -> None:
+    """Two values that differ look different."""
+    assert f.both(24_312, 24_298, "bytes") == ("24,312 B", "24,298 B")
+    assert f.both(24_312, 30_000, "bytes") == ("24.3 kB", "30 kB")
+    assert f.both(0.0100001, 0.0100002, "s") == ("0.0100001 s", "0.0100002 s")
+    assert f.both(None, 3, "") == ("-", "3")
+
+
+LONG = (
+    "SELECT songs.id, songs.title, (SELECT count(*) FROM plays) FROM songs "
+    "WHERE songs.status IN ($1, $2, $3, $4) AND songs.user_id = $5 ORDER BY songs.created_at"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [
+        ("SELECT ... FROM songs WHERE id = $1 ran 200 times (was 1)", 88, None),
+        (
+            "SELECT songs.id, songs.title, songs.artist FROM songs WHERE songs.id = $1 ran 2 times (was 1)",
+            60,
+            "SELECT ... FROM songs WHERE id = $1 ran 2 times (was 1)",
+        ),
+        (
+            "INSERT INTO plays (song_id, user_id, played_at) VALUES ($1, $2, $3) ran 100 times (was 1)",
+            60,
+            "INSERT INTO plays (...) VALUES (...) ran 100 times (was 1)",
+        ),
+        (
+            "UPDATE a_rather_long_table SET one_column = $1, other = $2 WHERE third = $3: 812 blocks (was 4)",
+            60,
+            "UPDATE a_rather_long_table SET one_co...: 812 blocks (was 4)",
+        ),
+    ],
+)
+def test_sql_is_shortened_where_it_says_least(text: str, limit: int, expected: str | None) -> None:
+    """Lists go before conditions, and what it cost stays."""
+    assert f.shortened(text, limit) == (expected or text)
+
+
+@given(st.text(), st.integers(20, 200))
+def test_shortened_text_fits(text: str, limit: int) -> None:
+    """Whatever the text is."""
+    assert len(f.shortened(text, limit)) <= limit
+    assert len(f.shortened(LONG + text, limit)) <= limit
+
+
+HIDDEN = "\x00\x1b\x9b\n\r\t\u200b\u202e\u2066\u2028\ufeff\u00ad\ud800\u3164\U000e0041"
+
+
+@pytest.mark.parametrize("hidden", list(HIDDEN), ids=ascii)
+def test_what_is_not_seen_is_marked(hidden: str) -> None:
+    """Control, format and blank characters and lone surrogates become U+FFFD."""
+    assert f.clean(f"a{hidden}b") == "a\ufffdb"
+
+
+def test_names_are_cut() -> None:
+    """A name has at most 120 characters, and shows that it was longer."""
+    assert len(f.clean("x" * 500)) == 120
+    assert f.clean("x" * 500).endswith("...")
+
+
+def test_a_command_is_only_given_where_it_means_what_it_shows() -> None:
+    """A name with something unseen in it is not offered for copying."""
+    assert f.quoted("endpoints/a b;rm") == "'endpoints/a b;rm'"
+    assert f.quoted("endpoints/a\u202eb") is None
+    assert f.quoted("x" * 200) is None
