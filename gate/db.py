@@ -19,6 +19,8 @@ import psycopg
 import redis
 from psycopg import sql
 from psycopg.rows import TupleRow
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from gate.errors import EnvironmentFailure, MeasurementError
 from gate.model import PostgresServer, RedisServer
@@ -28,6 +30,8 @@ Connection = psycopg.Connection[TupleRow]
 Error = psycopg.Error  # what a statement raises, for rooms that say what it meant
 
 _CONNECT_TIMEOUT = 10  # seconds; the servers are on this machine
+_REDIS_TIMEOUT = 30.0
+_PROBE_TIMEOUT = 0.5
 _POLL = 0.002
 
 _IDENTITY = """
@@ -223,16 +227,19 @@ def settle(connection: Connection, database: str, timeout: float) -> None:
         time.sleep(_POLL)
 
 
-def open_redis(server: RedisServer) -> redis.Redis:
-    """A client of a Redis server that has proved to be the one meant; EnvironmentFailure otherwise."""
+def open_redis(server: RedisServer, *, timeout: float = _REDIS_TIMEOUT) -> redis.Redis:
+    """A client of a Redis server that has proved to be the one meant; EnvironmentFailure otherwise.
+
+    timeout: seconds that any one answer may take.
+    """
     where = f"redis on {server.host}:{server.port}"
     client = redis.Redis(
         host=server.host,
         port=server.port,
         password=server.password or None,
         socket_connect_timeout=_CONNECT_TIMEOUT,
-        socket_timeout=30,
-        single_connection_client=True,
+        socket_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),  # who waits for a server decides how long; the default adds seconds
     )
     try:
         pid = int(client.info("server")["process_id"])
@@ -251,9 +258,9 @@ def open_redis(server: RedisServer) -> redis.Redis:
 
 
 def redis_answers(server: RedisServer) -> bool:
-    """Whether the server can be asked yet: it accepts connections and has loaded its data."""
+    """Whether the server can be asked yet; false soon where something silent has taken its port."""
     try:
-        open_redis(server).close()
+        open_redis(server, timeout=_PROBE_TIMEOUT).close()
     except EnvironmentFailure:
         return False
     return True

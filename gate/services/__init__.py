@@ -14,15 +14,15 @@ from typing import Literal
 
 from gate.config import Services
 from gate.errors import EnvironmentFailure
-from gate.services.embedded import embedded
+from gate.services import embedded
 from gate.services.running import Notify, Provider, Request, Running
 
 __all__ = ["ProviderName", "Running", "start"]
 
 ProviderName = Literal["auto", "docker", "embedded", "system", "external"]
 
-PROVIDERS: dict[str, Provider] = {"embedded": embedded}
-AUTO = ("embedded",)
+PROVIDERS: dict[str, Provider] = {embedded.NAME: embedded.provide}
+AUTO = (embedded.NAME,)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from gate.services.running import Request, Running
 NAME = "embedded"
 
 
-def embedded(request: Request) -> AbstractContextManager[Running]:
+def provide(request: Request) -> AbstractContextManager[Running]:
     """Postgres and Valkey from the wheels, of the one major version that they hold."""
 
     def find(account: Account) -> Programs:
