@@ -16,7 +16,7 @@ import click
 
 from gate import report as reports
 from gate.cli.options import option
-from gate.errors import ConfigError, GateError, PublishError
+from gate.errors import BLOCKED, INCONCLUSIVE, NOTHING_COMPARED, PASS, ConfigError, GateError, PublishError
 from gate.github import artifact, summary
 from gate.github.client import Client
 from gate.github.comment import Author
@@ -79,12 +79,13 @@ def verdict(measure_result: str, report: Path | None, report_artifact: str, gith
     result = Result(measure_result)
     if report is not None:
         read = artifact.parse(_text(report), where=str(report)) if report.exists() else None
-        return answer(decide(result, read), read, here)
+        return answer(decide(result, read), read, here, show=True)
     with here.client() as client:
         found = find_report(client, here.event, here.runner, result=result, name=report_artifact)
-    if found.report and result is Result.SKIPPED:
+    borrowed = found.report is not None and result is Result.SKIPPED
+    if borrowed:
         here.say(f"not measured again: run {found.run} measured this commit")
-    return answer(decide(found.result, found.report), found.report, here)
+    return answer(decide(found.result, found.report), found.report, here, show=borrowed)
 
 
 @ci.command("report")
@@ -255,16 +256,20 @@ def no_verdict(error: GateError) -> str:
     return f"**perf-gate: no verdict** (exit {error.exit_code})\n\n{shown}\n"
 
 
-def answer(decision: Decision, report: Report | None, here: Job) -> int:
-    """Say the decision everywhere and give its exit code."""
+def answer(decision: Decision, report: Report | None, here: Job, *, show: bool) -> int:
+    """Say the decision everywhere and give its exit code.
+
+    show: the whole report in the summary, where the measuring job's own summary does not have it.
+    """
     text = summary.plain(decision.text, 500)
     if decision.exit_code:
         click.echo(summary.command("error", text, title="perf-gate"))
     else:
         click.echo(f"perf-gate: {text}")
-    here.summarize(reports.markdown(report, limit=summary.MOST_BYTES) if report else f"    {text}\n")
-    blocked_or_fine = report is not None and decision.exit_code in (0, 1, 5, 6)
-    here.put_out(report, state=report.verdict.state if report and blocked_or_fine else State.ERROR)
+    whole = reports.markdown(report, limit=summary.MOST_BYTES) if report and show else ""
+    here.summarize(f"    perf-gate: {text}\n\n{whole}")
+    answered = report is not None and decision.exit_code in (PASS, BLOCKED, NOTHING_COMPARED, INCONCLUSIVE)
+    here.put_out(report, state=report.verdict.state if report and answered else State.ERROR)
     return decision.exit_code
 
 
@@ -291,7 +296,7 @@ def publish_baselines(here: Job, directory: str, check_workflow: str) -> str:
             return offer(client, update, branch=branch, check_workflow=check_workflow)
     words = {
         "unchanged": "the baselines already hold these values",
-        "pushed": f"committed {len(update.files)} baseline files to {branch}",
+        "pushed": f"committed to {branch}: {', '.join(update.files)}",
         "moved": f"{branch} has moved on; the newer commit's run updates the baselines",
     }
     return words[update.action]

@@ -298,7 +298,7 @@ def test_update_baseline_commits_what_changed(
 
     monkeypatch.setattr(ci, "perform", updates)
     assert entry(["ci", "update-baseline"]) == 0
-    assert "committed 1 baseline files to main" in capsys.readouterr().err
+    assert "committed to main: baselines/endpoints.json" in capsys.readouterr().err
     listed = ["git", "-C", str(server), "ls-tree", "-r", "--name-only", "main"]
     assert (
         subprocess.run(listed, check=True, capture_output=True, text=True).stdout
