@@ -88,7 +88,17 @@ def file_name(kind: Document) -> str:
 
 
 def _to_json(document: Run | Report) -> str:
-    return json.dumps(plain(document), indent=1, sort_keys=True, allow_nan=False) + "\n"
+    return json.dumps(_shortest(plain(document)), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _shortest(value: Any) -> Any:
+    """Whole floats as integers, so that 3 and 3.0, which are equal, are the same bytes."""
+    if isinstance(value, dict):
+        return {key: _shortest(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shortest(inner) for inner in value]
+    whole = isinstance(value, float) and abs(value) < 2**53 and value.is_integer()
+    return int(value) if whole else value
 
 
 def _from_json(adapter: TypeAdapter[tuple[T]], kind: Document, text: str, where: str) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import datetime
 import difflib
 import json
 import types
@@ -28,12 +27,11 @@ _FOUND = 60  # characters of a wrong value that are quoted
 
 
 def validated(data: dict[str, Any]) -> Config:
-    """Strict, by way of JSON: there lists are tuples, whole numbers are numbers, and "18" is no number."""
-    return Config.model_validate_json(json.dumps(data, default=_date), strict=True)
+    """Strict, by way of JSON: there lists are tuples, whole numbers are numbers, and "18" is no number.
 
-
-def _date(value: datetime.date | datetime.time) -> str:
-    return value.isoformat()
+    Dates, which JSON does not have, become text.
+    """
+    return Config.model_validate_json(json.dumps(data, default=str), strict=True)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -248,7 +246,7 @@ def _toml(value: Any) -> str:
         return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False, default=_date)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _meant(path: Path, value: Any) -> str:

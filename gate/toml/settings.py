@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gate.config import Config
 from gate.model import Setting
+from gate.redact import HIDDEN, redact
 from gate.toml.lines import Path, positions
 from gate.toml.problems import holds
 
@@ -24,25 +25,26 @@ _FREE = (
 )  # tables whose keys the author names
 _SECRET_NAME = re.compile(r"pass|secret|token|credential|auth|cookie|session|dsn|key|signature|salt", re.I)
 _PLACEHOLDER = re.compile(r"\{[a-z_.]+\}")
-_URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
-_OPTION_SECRET = re.compile(r"((?:pass|secret|token|credential|key)[a-z_-]*=)[^\s\"']+", re.I)
 
 
 def settings(config: Config, text: str) -> tuple[Setting, ...]:
     """Every effective value by its dotted name, and whether the file or a default gives it.
 
     A list of plain values is one setting, in JSON; so is a quantity, in seconds, bytes or as a share.
-    Unset keys are left out; secrets in commands and URLs, and what is named like one, read "***".
+    Unset keys are left out. What is named like a secret reads "***", here and wherever its value
+    stands again, and so do credentials in URLs and commands.
     """
     known = positions(text)
     data = tomllib.loads(text)
+    leaves = list(_leaves(config.model_dump(mode="json", by_alias=True)))
+    secrets = [value for path, value in leaves if isinstance(value, str) and _secret(path, value)]
     return tuple(
         Setting(
             name=_dotted(path, data),
-            value=_shown(path, value),
+            value=_shown(path, value, secrets),
             origin="file" if _given(path, known, data) else "default",
         )
-        for path, value in _leaves(config.model_dump(mode="json", by_alias=True))
+        for path, value in leaves
     )
 
 
@@ -79,16 +81,18 @@ def _given(path: Path, lines: dict[Path, int], data: Any) -> bool:
     return True
 
 
-def _shown(path: Path, value: Any) -> str:
+def _shown(path: Path, value: Any, secrets: Sequence[str]) -> str:
     text = value if isinstance(value, str) else _plain(value)
     if path[:2] == ("target", "files") and path[-1] == "text":
-        return (
-            f"*** ({len(text)} characters)"  # a settings file of the application, the usual home of secrets
-        )
+        # A settings file of the application is the usual home of its secrets.
+        return f"{HIDDEN} ({len(text)} characters)"
+    return HIDDEN if _secret(path, text) else redact(text, secrets)
+
+
+def _secret(path: Path, text: str) -> bool:
+    """Named like a secret by the author, and more than placeholders."""
     free = any(part in _FREE for part in path[:-1])
-    if free and _SECRET_NAME.search(str(path[-1])) and _PLACEHOLDER.sub("", text).strip():
-        return "***"
-    return _OPTION_SECRET.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***", text))
+    return free and bool(_SECRET_NAME.search(str(path[-1])) and _PLACEHOLDER.sub("", text).strip())
 
 
 def _plain(value: Any) -> str:
