@@ -1,0 +1,605 @@
+"""What will be generated: decided, checked and rehearsed before a single row is written.
+
+`describe` reads the migrated database, gives every column its source, and lets the server judge a few
+hundred rows of each table in temporary copies of the tables, so that what cannot be honoured is an
+error of the configuration with the override that solves it, not a load that fails half-way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import difflib
+import math
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gate import config, db
+from gate.dataset import encode, forms
+from gate.dataset.checks import Ordered, Rule, columns_in, rules
+from gate.dataset.columns import Columns, Surroundings, literal
+from gate.dataset.encode import Part, pool
+from gate.dataset.roles import Facts, Roles, assign
+from gate.dataset.schema import Check, Column, ForeignKey, Schema, Table, contents, digest, quoted, reflect
+from gate.dataset.sources import Keys, Listed, Nullable, Packed, Sequence, Source
+from gate.dataset.streams import Integers
+from gate.dataset.texts import Span
+from gate.errors import ConfigError
+from gate.model import PostgresServer
+
+_EPOCH = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
+_SAMPLE = 400  # rows rehearsed at the beginning, in the middle and at the end of each table
+_CHUNK = 20_000  # rows encoded at once; more no longer fit the processor's caches
+_CHUNK_BYTES = 8_000_000
+_ROW = 28  # bytes of a row's header and pointer in the heap
+_ENTRY = 20  # the same in an index, with its share of inner pages
+_EMPTY = 8_000_000  # a database without rows
+
+# Tables in which migration tools keep their own state; never filled, whatever the configuration says.
+_BOOKKEEPING = frozenset(
+    """
+    alembic_version django_migrations schema_migrations ar_internal_metadata flyway_schema_history
+    _prisma_migrations knex_migrations knex_migrations_lock goose_db_version databasechangelog
+    databasechangeloglock __EFMigrationsHistory SequelizeMeta _sqlx_migrations __diesel_schema_migrations
+    spatial_ref_sys
+    """.split()  # noqa: SIM905 - one name a line would be sixteen lines
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """One table that gets rows.
+
+    columns: what COPY fills, in the table's order. sequences: (name, last value given out).
+    restated: its digest is over other bytes than the server gets (see `Span.stable`).
+    chunk: rows encoded at once.
+    """
+
+    name: str
+    quoted: str
+    rows: int
+    columns: tuple[tuple[str, Source], ...]
+    sequences: tuple[tuple[str, int], ...] = ()
+    restated: bool = False
+    chunk: int = _CHUNK
+
+    def encoded(self, span: Span) -> encode.Bytes:
+        """The COPY BINARY bytes of these rows."""
+        return encode.rows([source.field(span) for _, source in self.columns], span.count)
+
+    def chunks(self) -> Iterator[Span]:
+        for start in range(0, self.rows, self.chunk):
+            yield Span(start, min(start + self.chunk, self.rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPlan:
+    """Everything `build` needs, and what names its result.
+
+    key: names the template; equal only where schema, specification, server and generator are equal.
+    estimated_bytes: of the sealed database, indexes included. left: tables that keep the rows they
+    have. notes: what a reader should know ("documents.embedding (vector) stays NULL").
+    """
+
+    key: str
+    rows: int
+    estimated_bytes: int
+    tables: tuple[Filled, ...]
+    left: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def describe(
+    server: PostgresServer,
+    database: str,
+    spec: config.Dataset,
+    *,
+    scale: float,
+    today: datetime.date | None = None,
+) -> DataPlan:
+    """Reflect the migrated database and decide every row that will be in it.
+
+    scale: multiplies rows of tables that are not fixed. today: the day `relative` columns count from,
+    by default the current one (UTC). Raises ConfigError with all problems at once.
+    """
+    day = today or datetime.datetime.now(datetime.UTC).date()
+    with db.connect(server, database) as conn:
+        schema = reflect(conn)
+        planner = _Planner(conn, schema, spec, scale, day)
+        tables = planner.tables()
+        _raise(planner.problems)
+        widths = _rehearse(conn, schema, tables, planner.problems)
+        _raise(planner.problems)
+        left = tuple(table for table in schema.tables if table.name in planner.left)
+        key = _key(server, schema, spec, scale, [contents(conn, table) for table in left], day)
+    return DataPlan(
+        key=key,
+        rows=sum(table.rows for table in tables),
+        estimated_bytes=_EMPTY
+        + sum(_size(schema.table(t.name), t, widths[t.name]) for t in tables if t.rows),
+        tables=tuple(_chunked(table, widths.get(table.name, {})) for table in tables),
+        left=tuple(table.name for table in left),
+        notes=tuple(planner.notes),
+    )
+
+
+def _raise(problems: list[str]) -> None:
+    if problems:
+        raise ConfigError(
+            "the data set cannot be generated as configured", where="[dataset]", problems=tuple(problems)
+        )
+
+
+def _key(
+    server: PostgresServer,
+    schema: Schema,
+    spec: config.Dataset,
+    scale: float,
+    found: list[str],
+    day: datetime.date,
+) -> str:
+    """Names the template. Anchors choose among rows and change none."""
+    relative = any(c.relative for table in spec.tables.values() for c in table.columns.values())
+    return digest(
+        schema.text,
+        "\n".join(found),
+        spec.model_dump_json(exclude={"anchors", "scale"}),
+        repr(float(scale)),
+        server.version,
+        " ".join(server.initdb),
+        platform.machine(),
+        generator_version(),
+        day.isoformat() if relative else "",
+    )
+
+
+def generator_version() -> str:
+    """A digest of this room's own source: nobody has to remember to raise a number."""
+    here = Path(__file__).parent
+    files = sorted((*here.glob("*.py"), *here.glob("*.txt")))
+    return digest(*(path.read_text(encoding="utf-8") for path in files))
+
+
+class _Planner:
+    """Gives every table its rows and every column its source, parents before children."""
+
+    def __init__(
+        self,
+        conn: db.Connection,
+        schema: Schema,
+        spec: config.Dataset,
+        scale: float,
+        day: datetime.date,
+    ) -> None:
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        self._conn = conn
+        self._schema = schema
+        self._spec = spec
+        self._scale = scale
+        self._origin = self._microseconds(spec.as_of)
+        self._today = self._microseconds(day.isoformat())
+        self._rows: dict[str, int] = {}
+        self._filled: dict[str, Filled] = {}
+        self.left = self._left_alone()
+        self._check_names()
+
+    def tables(self) -> list[Filled]:
+        """Every table that gets rows, sorted by name."""
+        order = self._order()
+        plans = [(table, *self._assigned(table)) for table in order if table.name not in self.left]
+        for table, facts, roles in plans:
+            self._filled[table.name] = self._fill(table, facts, roles)
+        return sorted(self._filled.values(), key=lambda filled: filled.name)
+
+    def _microseconds(self, text: str) -> int:
+        """A moment as Postgres counts it; dates without a zone are UTC."""
+        try:
+            moment = datetime.datetime.fromisoformat(text)
+        except ValueError:
+            self.problems.append(f"dataset.as_of = {text!r} is not a date such as 2026-01-01")
+            return 0
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+        return (moment - _EPOCH) // datetime.timedelta(microseconds=1)
+
+    # Names
+
+    def _left_alone(self) -> frozenset[str]:
+        left = {
+            table.name
+            for table in self._schema.tables
+            if table.name in self._spec.ignore
+            or table.name.rpartition(".")[2] in _BOOKKEEPING
+            or table.occupied
+        }
+        for name, given in self._spec.tables.items():
+            if name in left and given.rows:
+                self.problems.append(
+                    f"dataset.tables.{name}: {name} has rows from the migrations, is named in dataset.ignore "
+                    f"or belongs to the migration tool, so it is left as it is; remove dataset.tables.{name}"
+                )
+        return frozenset(left)
+
+    def _check_names(self) -> None:
+        """Every table and column of the configuration exists."""
+        known = {table.name: table for table in self._schema.tables}
+        for name in self._spec.ignore:
+            if name not in known and name not in _BOOKKEEPING:
+                self.problems.append(f"dataset.ignore: {_unknown('table', name, known)}")
+        for name, given in self._spec.tables.items():
+            if name not in known:
+                self.problems.append(f"dataset.tables.{name}: {_unknown('table', name, known)}")
+                continue
+            columns = {column.name: column for column in known[name].columns}
+            for column, override in given.columns.items():
+                where = f"dataset.tables.{name}.columns.{column}"
+                if column not in columns:
+                    self.problems.append(f"{where}: {_unknown('column', column, columns)}")
+                else:
+                    self.problems += [f"{where}: {text}" for text in _misfits(columns[column], override)]
+
+    # Rows
+
+    def _order(self) -> list[Table]:
+        """Parents before children; a circle of foreign keys is opened where it is met."""
+        found: dict[str, Table] = {}
+        entered: set[str] = set()
+
+        def visit(table: Table) -> None:
+            if table.name in entered:
+                return
+            entered.add(table.name)
+            for key in table.keys:
+                if key.target:
+                    visit(self._schema.table(key.target))
+            found[table.name] = table
+
+        for table in self._schema.tables:
+            visit(table)
+        return list(found.values())
+
+    def _wanted(self, table: Table) -> int:
+        given = self._spec.tables.get(table.name)
+        rows = self._spec.default_rows if given is None else given.rows
+        if rows == 0 or (given is not None and given.fixed):
+            return rows
+        return max(1, round(rows * self._scale))
+
+    def _parents(self, key: ForeignKey) -> int:
+        if key.target in self.left:
+            target = self._schema.table(key.target)
+            if target.name not in self._rows:
+                statement = f"SELECT count(*) FROM {target.quoted}"  # noqa: S608
+                self._rows[target.name] = int(self._conn.execute(statement).fetchall()[0][0])
+        # In a circle the child may come first: what its parent is meant to have is the best answer.
+        return self._rows.get(key.target, self._wanted(self._schema.table(key.target)))
+
+    def _assigned(self, table: Table) -> tuple[Facts, Roles]:
+        """The table's rows, and which of its columns keep its unique sets."""
+        rows = self._wanted(table)
+        facts = self._facts(table, rows)
+        roles = assign(facts)
+        if roles.limit is not None and roles.limit < rows:
+            if table.name in self._spec.tables:
+                roles.problems.append(
+                    f"dataset.tables.{table.name}.rows: {rows:,} rows do not fit, {roles.reason}; "
+                    f"set it to {roles.limit:,} at most, or give the parents more rows"
+                )
+            facts = dataclasses.replace(facts, rows=roles.limit)
+            roles = assign(facts) if roles.limit > 0 else Roles()
+        if facts.rows > 0:
+            self.problems += roles.problems
+            self._check_kinds(table)
+        self._rows[table.name] = facts.rows
+        return facts, roles
+
+    def _facts(self, table: Table, rows: int) -> Facts:
+        given = self._spec.tables.get(table.name, config.DatasetTable(rows=rows)).columns
+        counted = {
+            name: 1 if override.constant is not None else len(override.values or ())
+            for name, override in given.items()
+            if override.constant is not None or override.values is not None
+        }
+        keys = self._keys_by_column(table, rows, given)
+        return Facts(table, rows, keys, self._parents, self._rules(table), counted)
+
+    def _keys_by_column(
+        self, table: Table, rows: int, given: Mapping[str, config.Column]
+    ) -> dict[str, ForeignKey]:
+        """The foreign key that fills each column, the widest first; the others must hold because of it."""
+        found: dict[str, ForeignKey] = {}
+        always_null = {name for name, override in given.items() if (override.nulls or 0.0) >= 1.0}
+        for key in sorted(table.keys, key=lambda k: -len(k.columns)):
+            if always_null & set(key.columns):
+                continue  # a key with a NULL in it refers to nothing
+            if all(name not in found for name in key.columns):
+                found |= dict.fromkeys(key.columns, key)
+            elif rows and not self._implied(key, found):
+                own = [name for name in key.columns if name not in found] or list(key.columns)
+                self.problems.append(
+                    f"{table.name}: {key.name} ({', '.join(key.columns)}) shares columns with another foreign "
+                    f'key; set dataset.tables.{table.name}.columns.{own[-1]}.nulls = "100%" if it may be NULL, '
+                    f"or name {table.name} in dataset.ignore"
+                )
+        return found
+
+    def _implied(self, key: ForeignKey, keys: Mapping[str, ForeignKey]) -> bool:
+        """Whether a wider foreign key already makes this one hold, as (tenant, user) does tenant's own."""
+        wide = keys.get(key.columns[0])
+        if wide is None or any(keys.get(name) is not wide for name in key.columns):
+            return False
+        mine = tuple(wide.target_columns[wide.columns.index(name)] for name in key.columns)
+        if (wide.target, mine) == (key.target, key.target_columns):
+            return True
+        theirs = self._schema.table(wide.target).keys
+        return any(
+            (k.columns, k.target, k.target_columns) == (mine, key.target, key.target_columns) for k in theirs
+        )
+
+    def _rules(self, table: Table) -> tuple[Rule, ...]:
+        """What the checks of the table and of its domains ask; those not understood are rehearsed."""
+        found = [rule for check in table.checks for rule in rules(check.expression) or ()]
+        for column in table.columns:
+            for text in column.domain_checks:
+                found += (_about_column(rule, column.name) for rule in rules(text) or ())
+        return tuple(found)
+
+    def _check_kinds(self, table: Table) -> None:
+        """What no specification can make loadable in this version."""
+        solution = f"name {table.name} in dataset.ignore, or set dataset.tables.{table.name}.rows = 0"
+        if table.partitioned:
+            self.problems.append(f"{table.name} is partitioned, which is not supported; {solution}")
+        for name in table.exclusions:
+            self.problems.append(f"{table.name}: exclusion constraint {name} cannot be kept; {solution}")
+        for key in table.keys:
+            if not key.target:
+                self.problems.append(
+                    f"{table.name}: {key.name} refers to a table outside the schema; {solution}"
+                )
+
+    # Columns
+
+    def _fill(self, table: Table, facts: Facts, roles: Roles) -> Filled:
+        if facts.rows == 0:
+            return Filled(name=table.name, quoted=table.quoted, rows=0, columns=())
+        given = self._spec.tables.get(table.name, config.DatasetTable(rows=0)).columns
+        around = Surroundings(
+            seed=self._spec.seed,
+            origin=self._origin,
+            today=self._today,
+            keys=self._keys,
+            binary=lambda column, values, what: self._binary(table, column, values, what),
+            referenced=self._referenced(table),
+        )
+        columns = Columns(facts, roles, given, around)
+        sources = columns.sources()
+        self.problems += columns.problems
+        self.notes += columns.notes
+        return Filled(
+            name=table.name,
+            quoted=table.quoted,
+            rows=facts.rows,
+            columns=sources,
+            sequences=_sequences(table, sources, facts.rows),
+            restated=any(_restated(source) for _, source in sources)
+            or any(c.relative for c in given.values()),
+        )
+
+    def _referenced(self, table: Table) -> frozenset[str]:
+        keys = [key for other in self._schema.tables for key in other.keys if key.target == table.name]
+        return frozenset(name for key in keys for name in key.target_columns)
+
+    def _keys(self, key: ForeignKey, column: Column) -> Keys:
+        """Values of the referenced column, in the form of the referring one."""
+        theirs = key.target_columns[key.columns.index(column.name)]
+        if key.target in self.left:
+            return _StoredKeys(self._existing(key, theirs, column))
+        return _GeneratedKeys(lambda: self._filled[key.target], theirs, forms.pack(column))
+
+    def _existing(self, key: ForeignKey, theirs: str, column: Column) -> Part:
+        order = ", ".join(quoted(name) for name in key.target_columns)
+        source = self._schema.table(key.target).quoted
+        statement = f"SELECT {quoted(theirs)}::{column.cast} FROM {source} ORDER BY {order}"  # noqa: S608
+        return pool(_raw(self._conn, statement, None))
+
+    def _binary(self, table: Table, column: Column, values: tuple[str, ...], what: str) -> Part | None:
+        """Literals as the server itself would send them, so that every type can be given."""
+        statement = (
+            f"SELECT v::{column.cast} FROM unnest(%s::text[]) WITH ORDINALITY AS u(v, place) ORDER BY place"  # noqa: S608
+        )
+        try:
+            return pool(_raw(self._conn, statement, [list(values)]))
+        except db.Error as error:
+            where = f"dataset.tables.{table.name}.columns.{column.name}.{what}"
+            self.problems.append(f"{where}: {_first_line(error)}")
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredKeys:
+    """Keys of rows that were there before."""
+
+    stored: Part
+
+    def take(self, places: Integers) -> Part:
+        return self.stored.take(places)
+
+
+class _GeneratedKeys:
+    """Keys of a generated table. Numbered ones are computed; others are made once and kept."""
+
+    def __init__(self, table: Callable[[], Filled], column: str, pack: forms.Pack | None) -> None:
+        self._table = table
+        self._column = column
+        self._pack = pack
+        self._kept: Part | None = None
+
+    def take(self, places: Integers) -> Part:
+        source = dict(self._table().columns)[self._column]
+        if isinstance(source, Packed) and self._pack is not None and isinstance(source.source, Sequence):
+            return self._pack(places * source.source.step + source.source.first)
+        if self._kept is None:
+            self._kept = self._made(source)
+        return self._kept.take(places)
+
+    def _made(self, source: Source) -> Part:
+        span = Span(0, self._table().rows)
+        if isinstance(source, Packed) and self._pack is not None:
+            return self._pack(source.numbers(span))
+        return source.field(span).joined(span.count)
+
+
+def _raw(conn: db.Connection, statement: str, parameters: list[list[str]] | None) -> list[bytes]:
+    """The first column of a result in binary form, as the server sends it."""
+    with conn.cursor(binary=True) as cursor:
+        cursor.execute(statement.encode(), parameters)
+        result = cursor.pgresult
+        assert result is not None  # noqa: S101 - psycopg has one after every execute
+        return [result.get_value(row, 0) or b"" for row in range(result.ntuples)]
+
+
+def _about_column(rule: Rule, name: str) -> Rule:
+    """A domain's rule about VALUE as one about the column."""
+    return rule if isinstance(rule, Ordered) else dataclasses.replace(rule, column=name)
+
+
+def _restated(source: Source) -> bool:
+    inner = source.source if isinstance(source, Nullable) else source
+    return isinstance(inner, Listed) and not inner.builtin
+
+
+def _sequences(
+    table: Table, sources: tuple[tuple[str, Source], ...], rows: int
+) -> tuple[tuple[str, int], ...]:
+    found = []
+    by_name = dict(sources)
+    for column in table.columns:
+        source = by_name.get(column.name)
+        if column.sequence and isinstance(source, Packed) and isinstance(source.source, Sequence):
+            found.append((column.sequence, source.source.first + (rows - 1) * source.source.step))
+    return tuple(found)
+
+
+def _unknown(what: str, name: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"the migrated database has no {what} {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _misfits(column: Column, given: config.Column) -> Iterator[str]:
+    """What an override asks that its column cannot be."""
+    if column.generated:
+        yield "the server computes this column; remove the override"
+    if given.nulls and not column.nullable:
+        yield "nulls: the column is NOT NULL"
+    if given.pattern is not None and column.type not in forms.TEXTS:
+        yield f"pattern: only text columns have one, this is {column.declared}"
+    if given.relative and column.type not in forms.TIMES:
+        yield f"relative: only dates and timestamps have it, this is {column.declared}"
+    dated = column.type in forms.TIMES
+    if given.low is not None and given.high is not None and (given.low < given.high) is dated:
+        order = "low is the furthest back, so it must not be below high" if dated else "low is above high"
+        if given.low != given.high:
+            yield f"low = {given.low:g}, high = {given.high:g}: {order}"
+    if isinstance(given.values, dict) and sum(given.values.values()) <= 0:
+        yield "values: the weights must sum to more than 0"
+    if given.values is not None and not len(given.values):
+        yield "values: name at least one"
+
+
+# Rehearsal
+
+
+def _rehearse(
+    conn: db.Connection, schema: Schema, tables: list[Filled], problems: list[str]
+) -> dict[str, dict[str, float]]:
+    """Load samples into temporary copies of the tables; nothing stays. Gives mean bytes by column."""
+    widths: dict[str, dict[str, float]] = {}
+    with conn.transaction(force_rollback=True):
+        for filled in tables:
+            if filled.rows:
+                widths[filled.name] = _widths(filled)
+                problem = _rehearsed(conn, schema.table(filled.name), filled)
+                if problem:
+                    problems.append(problem)
+    return widths
+
+
+def _samples(rows: int) -> list[Span]:
+    """The first rows, some from the middle and the last ones, without overlap."""
+    if rows <= 3 * _SAMPLE:
+        return [Span(0, rows)]
+    middle = rows // 2
+    return [Span(0, _SAMPLE), Span(middle, middle + _SAMPLE), Span(rows - _SAMPLE, rows)]
+
+
+def _widths(filled: Filled) -> dict[str, float]:
+    span = _samples(filled.rows)[0]
+    return {name: float(source.field(span).sizes(span.count).mean()) for name, source in filled.columns}
+
+
+def _rehearsed(conn: db.Connection, table: Table, filled: Filled) -> str | None:
+    """What the server says against a sample of the table's rows; None where it takes them."""
+    names = ", ".join(quoted(name) for name, _ in filled.columns)
+    try:
+        with conn.transaction():
+            conn.execute(
+                f"CREATE TEMPORARY TABLE rehearsal (LIKE {table.quoted} INCLUDING CONSTRAINTS "
+                "INCLUDING INDEXES INCLUDING GENERATED INCLUDING DEFAULTS)".encode()
+            )
+            with conn.cursor().copy(f"COPY rehearsal ({names}) FROM STDIN (FORMAT binary)".encode()) as copy:
+                copy.write(encode.HEADER)
+                for span in _samples(filled.rows):
+                    copy.write(filled.encoded(span).tobytes())
+                copy.write(encode.TRAILER)
+            conn.execute("DROP TABLE rehearsal")
+    except db.Error as error:
+        return _refused(table, error)
+    return None
+
+
+def _refused(table: Table, error: db.Error) -> str:
+    """The server's refusal as a problem with the override that solves it."""
+    constraint = error.diag.constraint_name or ""
+    check = next((check for check in table.checks if check.name == constraint), None)
+    columns = _about(table, check, error)
+    said = f"{constraint} {check.expression}" if check else _first_line(error)
+    if len(columns) == 1:
+        place = f"dataset.tables.{table.name}.columns.{columns[0]}"
+        solution = f"set {place}.values, .pattern, .constant or .low and .high"
+    else:
+        among = f" (one of {', '.join(columns)})" if columns else ""
+        solution = f"set dataset.tables.{table.name}.columns.NAME.values, .constant or .nulls{among}"
+    return f"{table.name}: generated rows break {said}; {solution}, or dataset.tables.{table.name}.rows = 0"
+
+
+def _about(table: Table, check: Check | None, error: db.Error) -> tuple[str, ...]:
+    known = frozenset(column.name for column in table.columns)
+    if check is not None:
+        return columns_in(check.expression, known)
+    if error.diag.column_name:
+        return (error.diag.column_name,)
+    return columns_in((error.diag.context or "").partition("column ")[2], known)[:1]
+
+
+def _first_line(error: db.Error) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _size(table: Table, filled: Filled, widths: Mapping[str, float]) -> int:
+    """Bytes of the heap and of all indexes, a tenth more than the sample says."""
+    heap = filled.rows * (_ROW + sum(widths.values()))
+    indexes = sum(
+        filled.rows * (_ENTRY + sum(widths.get(name, 8.0) for name in index)) for index in table.indexes
+    )
+    return math.ceil(1.1 * (heap + indexes))
+
+
+def _chunked(filled: Filled, widths: Mapping[str, float]) -> Filled:
+    """Fewer rows at once where they are wide: the padded matrix is about four times the mean row."""
+    padded = 4 * sum(widths.values()) + 1
+    return dataclasses.replace(filled, chunk=max(500, min(_CHUNK, int(_CHUNK_BYTES / padded))))
+
+
+__all__ = ["DataPlan", "Filled", "describe", "generator_version", "literal"]

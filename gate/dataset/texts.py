@@ -1,0 +1,216 @@
+"""Text columns: words, names, codes and running text, composed of parts without Python per row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from gate.dataset.encode import Part, constant, decimal
+from gate.dataset.streams import Integers, Stream, Zipf, below
+from gate.dataset.words import corpus, words
+
+ALPHABET = b"0123456789abcdefghijklmnopqrstuvwxyz"
+_GOLDEN = 0.6180339887498949
+LONGEST_CODE = 6  # 36**6 is 2e9 rows; the product of two such numbers still fits 64 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Rows start to stop of a table.
+
+    stable: for the digest, where what depends on the day or on object numbers of this database is
+    left out (`relative` dates count from 2000-01-01, element types of arrays are 0).
+    """
+
+    start: int
+    stop: int
+    stable: bool = False
+
+    @property
+    def count(self) -> int:
+        return self.stop - self.start
+
+    def numbers(self) -> Integers:
+        return np.arange(self.start, self.stop, dtype=np.int64)
+
+
+class Piece(Protocol):
+    """Something that stands in a text."""
+
+    def parts(self, span: Span) -> list[Part]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """The same text in every row."""
+
+    text: bytes
+
+    def parts(self, span: Span) -> list[Part]:
+        return [constant(self.text, span.count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a list; the earlier ones are more frequent."""
+
+    stream: Stream
+    pool: str
+    skew: float = 0.6
+
+    def parts(self, span: Span) -> list[Part]:
+        source = words(self.pool)
+        ranks = Zipf(len(source.data), self.skew).ranks(self.stream.uniform(span.start, span.stop))
+        return [source.take(ranks)]
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """`low` to `high` words with `gap` between them; short ones are more frequent."""
+
+    stream: Stream
+    pool: str = "titled"
+    low: int = 1
+    high: int = 5
+    gap: bytes = b" "
+
+    def parts(self, span: Span) -> list[Part]:
+        unit = self.stream.sub("words").uniform(span.start, span.stop)
+        count = self.low + below(unit * unit, self.high - self.low + 1)
+        found = Word(self.stream.sub(0), self.pool).parts(span)
+        for place in range(1, self.high):
+            (word,) = Word(self.stream.sub(place), self.pool).parts(span)
+            gap = np.broadcast_to(np.frombuffer(self.gap, np.uint8), (span.count, len(self.gap)))
+            sizes = np.where(place < count, word.sizes() + len(self.gap), 0)
+            found.append(Part(np.hstack([gap, word.data]), sizes))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The row's number as `width` letters and digits that look random; no two rows share one.
+
+    capacity 36**width: multiplication by a number without a common factor is one-to-one.
+    """
+
+    width: int
+    upper: bool = False
+
+    @staticmethod
+    def width_for(rows: int) -> int:
+        return next(width for width in range(1, 64) if 36**width >= rows)
+
+    def parts(self, span: Span) -> list[Part]:
+        size = 36**self.width
+        factor = int(size * _GOLDEN) | 1
+        while factor % 3 == 0:
+            factor += 2
+        value = span.numbers() * factor % size
+        digits = np.empty((span.count, self.width), dtype=np.int64)
+        for place in range(self.width - 1, -1, -1):
+            value, digits[:, place] = np.divmod(value, 36)
+        alphabet = ALPHABET.upper() if self.upper else ALPHABET
+        return [Part(np.frombuffer(alphabet, dtype=np.uint8)[digits])]
+
+
+@dataclass(frozen=True, slots=True)
+class Hexadecimal:
+    """`width` random digits of 0-9a-f."""
+
+    stream: Stream
+    width: int
+
+    def parts(self, span: Span) -> list[Part]:
+        found = []
+        for place in range(0, self.width, 16):
+            raw = self.stream.sub(place).raw(span.start, span.stop).astype("<u8")
+            octets = raw.view(np.uint8).reshape(span.count, 8)
+            both = np.stack([octets >> 4, octets & 15], axis=2).reshape(span.count, 16)
+            digits = np.frombuffer(ALPHABET, dtype=np.uint8)[both[:, : self.width - place]]
+            found.append(Part(digits))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class RowNumber:
+    """1, 2, 3, ... in decimal digits."""
+
+    first: int = 1
+
+    def parts(self, span: Span) -> list[Part]:
+        return [decimal(span.numbers() + self.first)]
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """A whole number from low to high in decimal digits."""
+
+    stream: Stream
+    low: int
+    high: int
+
+    def parts(self, span: Span) -> list[Part]:
+        unit = self.stream.uniform(span.start, span.stop)
+        return [decimal(self.low + below(unit, self.high - self.low + 1))]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Running text of `mean` characters: half to twice that for most rows, never above `most`."""
+
+    stream: Stream
+    mean: int
+    most: int | None = None
+    least: int = 1
+
+    @property
+    def widest(self) -> int:
+        return max(self.least, min(self.mean * 4, self.most or self.mean * 4))
+
+    def parts(self, span: Span) -> list[Part]:
+        source = corpus()
+        spread = self.stream.sub("length").normal(span.start, span.stop)
+        # Squaring gives a long tail to the right like a lognormal law, without its cost.
+        wanted = self.mean * np.square(1.0 + 0.25 * spread) / 1.0625
+        sizes = np.clip(wanted.astype(np.int64), self.least, self.widest)
+        repeated = np.resize(source.text, max(len(source.text), len(source.text) + self.widest))
+        place = source.starts[below(self.stream.uniform(span.start, span.stop), len(source.starts))]
+        cut = source.ends[(place + sizes) % len(source.text)] - place
+        sizes = np.where((cut >= self.least) & (cut > 0), cut, sizes)
+        width = max(int(sizes.max(initial=0)), 1)
+        return [Part(np.lib.stride_tricks.sliding_window_view(repeated, width)[place], sizes)]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Pieces one after the other; of `stem` only what fits `most` beside `suffix` is kept."""
+
+    stem: Sequence[Piece]
+    suffix: Sequence[Piece] = field(default=())
+    most: int | None = None
+
+    def parts(self, span: Span) -> list[Part]:
+        stem = [part for piece in self.stem for part in piece.parts(span)]
+        suffix = [part for piece in self.suffix for part in piece.parts(span)]
+        if self.most is not None:
+            room = np.full(span.count, self.most, dtype=np.int64)
+            for part in suffix:
+                room -= part.sizes()
+            stem = _limited(stem, room)
+        return stem + suffix
+
+
+def _limited(parts: list[Part], room: Integers) -> list[Part]:
+    """The first `room` bytes of each row."""
+    if len(room) and sum(part.width for part in parts) <= int(room.min()):
+        return parts
+    left = np.maximum(room, 0)
+    kept = []
+    for part in parts:
+        sizes = np.minimum(part.sizes(), left)
+        left = left - sizes
+        kept.append(Part(part.data[:, : int(sizes.max(initial=0))], sizes))
+    return kept
