@@ -21,6 +21,7 @@ import pycurl
 from gate import config as configuration
 from gate.errors import ConfigError, MeasurementError
 from gate.model import Case, Side
+from gate.redact import redact
 from gate.suites.requests import (
     Lookup,
     Rendered,
@@ -34,7 +35,7 @@ from gate.suites.requests import (
     lookups,
     variants,
 )
-from gate.suites.worker import Mode, Visit, WorkerDied
+from gate.suites.worker import Mode, Visit, WorkerDied, hidden
 
 __all__ = ["EndpointWorker", "Lookup", "Resolved", "cases", "check", "gaps", "lookups", "open_endpoints"]
 
@@ -109,6 +110,7 @@ class EndpointWorker:
         self._requests: Requests | None = None
         self._positions: dict[Case, int] = {}
         self._client = Client(side.base_url, timeout=config.timeout)
+        self._hidden = hidden(side)
 
     def login(self, resolved: Resolved) -> None:
         """Sends the login, if one is configured, and keeps what authorises every later request."""
@@ -118,7 +120,8 @@ class EndpointWorker:
         client.begin(login.method, cookies=True)
         status, _, failure = _interruptible(lambda: client.send(login_request(login, resolved)))
         if failure or status != login.expect:
-            raise _login_failed(failure or _unexpected(status, login.expect, client.body))
+            failure = failure or _unexpected(status, login.expect, client.body)
+            raise _login_failed(redact(failure, self._hidden))
         client.authorise(*_credential(login, client))
 
     def next(self) -> Case | None:
@@ -171,7 +174,7 @@ class EndpointWorker:
             status, seconds, failure = self._client.send(rendered)
             failure = failure or self._fault(request, status)
             if failure:
-                failures.append(failure)
+                failures.append(redact(failure, self._hidden))
                 if status == 0 and self._lost(failures):
                     break
             else:
@@ -209,7 +212,7 @@ def _credential(login: configuration.Login, client: Client) -> tuple[str, str]:
     try:
         token = _at(json.loads(client.body), login.token)
     except (ValueError, LookupError) as error:
-        raise _login_failed(f"no token {login.token!r} in the answer: {_shown(client.body)}") from error
+        raise _login_failed(f"the answer has no {login.token!r}, where the token should be") from error
     return login.header, f"{login.prefix}{token}"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from gate.model import Case
+from gate.model import Case, Side
+from gate.redact import secrets_of
 
 Mode = Literal["timing", "count"]
 
@@ -23,6 +24,11 @@ class Visit:
     sizes: tuple[int, ...] = ()
     failures: tuple[str, ...] = ()
     skipped: str = ""
+
+
+def hidden(side: Side) -> tuple[str, ...]:
+    """The secrets of a side, which no failure's text may show, whatever the application answers."""
+    return secrets_of({**side.env, "postgres": side.postgres_url, "redis": side.redis_url})
 
 
 class Worker(Protocol):

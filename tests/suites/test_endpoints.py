@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -254,6 +255,20 @@ def test_an_unexpected_status_is_a_failure_without_a_time(side, application):
     assert len(failure.split(": ", 1)[1]) == 200
 
 
+def test_a_failure_does_not_tell_secrets(side, application):
+    """An error page that prints its settings does not carry them into a report."""
+    page = b"cannot reach postgresql://app:pgsecret@127.0.0.1/x with key envsecret"
+    application.answer["/x"] = reply(500, page)
+    told = dataclasses.replace(
+        side, env={"APP_SECRET": "envsecret"}, postgres_url="postgresql://app:pgsecret@h/x"
+    )
+    worker = opened(told, {"name": "x", "path": "/x"})
+    worker.next()
+    (failure,) = worker.visit(1).failures
+    worker.close()
+    assert failure == "status 500 instead of 200: cannot reach postgresql://***@127.0.0.1/x with key ***"
+
+
 def test_a_missing_key_is_a_failure(side, application):
     """The JSON keys asked for must be there, also inside lists; a body that is no JSON fails too."""
     application.answer["/x"] = reply(200, {"items": [{"id": 1}]})
@@ -387,7 +402,7 @@ def test_cookies_of_the_login_stay_as_they_were_set(side, application):
     ("answer", "login", "text"),
     [
         (reply(403, b"who?"), {"token": "t"}, "status 403 instead of 200: who?"),
-        (reply(200, {"a": 1}), {"token": "t"}, "no token 't' in the answer"),
+        (reply(200, {"a": 1}), {"token": "t"}, "the answer has no 't', where the token should be"),
         (reply(200), {}, "the answer set no cookie"),
     ],
 )

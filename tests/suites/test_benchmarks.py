@@ -1,0 +1,502 @@
+"""The project's own pytest-benchmark suite, run for real in small projects written here.
+
+PERF_GATE_TEST_PYTHONS may name further interpreters (other pytest-benchmark, xdist, coverage ...),
+separated as in PATH; every test then runs with each.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gate.config import Benchmarks
+from gate.errors import EnvironmentFailure, GateError, MeasurementError
+from gate.model import Case, Side
+from gate.suites.benchmarks import Benchmark, collect, named, open_benchmarks
+from gate.suites.worker import Visit
+
+PYTHONS = [sys.executable, *filter(None, os.environ.get("PERF_GATE_TEST_PYTHONS", "").split(os.pathsep))]
+QUICK = ("--benchmark-max-time=0.02", "--benchmark-min-rounds=3", "-p", "no:hypothesispytest")
+
+
+class Project:
+    """A project's directory and the side that is made of it."""
+
+    def __init__(self, root: Path, python: str) -> None:
+        self.root = root / "project"
+        self.log = root / "pytest.log"
+        self.env = {"PATH": os.environ["PATH"], "HOME": str(root), "LANG": "C.UTF-8"}
+        self.python = python
+        self.write("pytest.ini", "[pytest]\n")
+
+    def write(self, name: str, text: str) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    @property
+    def side(self) -> Side:
+        return Side(
+            name="head",
+            ref="",
+            worktree=str(self.root),
+            directory=str(self.root),
+            interpreter=self.python,
+            env=self.env,
+            postgres_url="postgresql://app:pgsecret@127.0.0.1/app",
+            redis_url="",
+        )
+
+    def config(self, *args: str, timeout: float = 60, paths: tuple[str, ...] = ("benchmarks",)) -> Benchmarks:
+        return Benchmarks(paths=paths, args=(*QUICK, *args), timeout=timeout)
+
+    def run(self, *args: str, seed: int = 1, mode="timing", **config) -> dict[str, Visit]:
+        worker = open_benchmarks(self.side, self.config(*args, **config), log=self.log, seed=seed, mode=mode)
+        found = {}
+        while (case := worker.next()) is not None:
+            found[str(case)] = worker.visit(0)
+        worker.close()
+        return found
+
+    def collect(self, *args: str, **config) -> list[str]:
+        planned = collect(self.side, self.config(*args, **config), log=self.log)
+        return [str(one.case) for one in planned]
+
+    def files(self) -> set[str]:
+        return {str(path.relative_to(self.root)) for path in self.root.rglob("*")}
+
+
+@pytest.fixture(params=PYTHONS, ids=lambda path: "own" if path == sys.executable else Path(path).parts[-3])
+def project(tmp_path: Path, request: pytest.FixtureRequest) -> Project:
+    return Project(tmp_path, request.param)
+
+
+ALL_KINDS = """
+import pytest
+
+def test_plain(benchmark):
+    assert benchmark(sum, [1, 2]) == 3
+
+@pytest.mark.parametrize("size", [10, 100], ids=["small", "large[1]"])
+@pytest.mark.benchmark(group="sizes")
+def test_grouped(benchmark, size):
+    benchmark(list, range(size))
+
+def test_pedantic(benchmark):
+    benchmark.pedantic(sorted, setup=lambda: (([3, 1, 2],), {}), rounds=7)
+
+def test_iterations(benchmark):
+    benchmark.pedantic(sum, args=([1],), rounds=4, iterations=5)
+
+class TestClass:
+    def test_method(self, benchmark):
+        benchmark(int)
+
+def test_fails_after_timing(benchmark):
+    benchmark(int)
+    assert 1 + 1 == 3, "the sum is wrong"
+
+def test_raises(benchmark):
+    benchmark(lambda: 1 / 0)
+
+@pytest.fixture
+def broken():
+    raise RuntimeError("no fixture today")
+
+def test_error(broken, benchmark):
+    benchmark(int)
+
+@pytest.mark.skip(reason="not on this machine")
+def test_skipped(benchmark):
+    benchmark(int)
+
+@pytest.mark.xfail(reason="known to be slow")
+def test_xfail(benchmark):
+    benchmark(lambda: 1 / 0)
+
+def test_unused(benchmark):
+    pass
+
+def test_ordinary():
+    raise AssertionError("never to be run")
+"""
+
+
+def test_every_kind_of_benchmark(project):
+    """Passing ones have their rounds, failing ones a failure and no time, skipped ones their reason."""
+    project.write("benchmarks/test_kinds.py", ALL_KINDS)
+    found = project.run()
+    assert list(found) == [
+        "benchmarks/test_plain",
+        "benchmarks/test_grouped[small]",
+        "benchmarks/test_grouped[large[1]]",
+        "benchmarks/test_pedantic",
+        "benchmarks/test_iterations",
+        "benchmarks/TestClass.test_method",
+        "benchmarks/test_fails_after_timing",
+        "benchmarks/test_raises",
+        "benchmarks/test_error",
+        "benchmarks/test_skipped",
+        "benchmarks/test_xfail",
+        "benchmarks/test_unused",
+    ]
+    assert all(str(Case.parse(name)) == name for name in found)
+    for name in ("test_plain", "test_grouped[small]", "test_grouped[large[1]]", "TestClass.test_method"):
+        visit = found[f"benchmarks/{name}"]
+        assert len(visit.values) >= 3
+        assert all(0 < value < 0.01 for value in visit.values)
+        assert visit.failures == ()
+    assert len(found["benchmarks/test_pedantic"].values) == 7
+    assert len(found["benchmarks/test_iterations"].values) == 4
+    for name, text in (
+        ("test_fails_after_timing", "the sum is wrong"),
+        ("test_raises", "ZeroDivisionError"),
+        ("test_error", "error outside of the test: RuntimeError: no fixture today"),
+    ):
+        visit = found[f"benchmarks/{name}"]
+        assert visit.values == ()
+        assert text in visit.failures[0]
+    assert "not on this machine" in found["benchmarks/test_skipped"].skipped
+    assert "known to be slow" in found["benchmarks/test_xfail"].skipped
+    assert found["benchmarks/test_unused"].skipped == "it passed without calling benchmark()"
+
+
+def test_values_are_seconds_of_one_iteration(project):
+    """A round of several iterations gives the time of one."""
+    project.write(
+        "benchmarks/test_a.py",
+        "import time\n"
+        "def test_a(benchmark):\n"
+        "    benchmark.pedantic(time.sleep, args=(0.01,), rounds=3, iterations=4)\n",
+    )
+    (visit,) = project.run().values()
+    assert all(0.01 <= value < 0.02 for value in visit.values)
+
+
+def test_collecting_runs_nothing(project):
+    """The cases are known without a benchmark being called, in the order of the files."""
+    project.write("benchmarks/test_kinds.py", ALL_KINDS + "\nopen('imported', 'a').write('x')\n")
+    names = project.collect()
+    assert len(names) == 12
+    assert names == list(project.run())
+
+
+def test_the_definition_is_the_test_and_nothing_else(project):
+    """Stored values stay usable from run to run; a test in another file is another one."""
+    text = "def test_a(benchmark):\n    benchmark(int)\n"
+    project.write("benchmarks/test_a.py", text)
+    first, again = (collect(project.side, project.config(), log=project.log) for _ in range(2))
+    assert first == again
+    (planned,) = first
+    assert (planned.label, planned.writes) == ("test_a", False)
+    project.write("benchmarks/test_a.py", "")
+    project.write("benchmarks/test_b.py", text)
+    (moved,) = collect(project.side, project.config(), log=project.log)
+    assert moved.case == planned.case
+    assert moved.definition != planned.definition
+
+
+def test_nothing_is_written_into_the_worktree(project):
+    """No bytecode, cache, storage, histogram or coverage, whatever the project's addopts ask for."""
+    project.write(
+        "pytest.ini",
+        "[pytest]\ncache_dir = .cache\n"
+        "addopts = --strict-config --ff --benchmark-autosave --benchmark-histogram\n",
+    )
+    project.write("benchmarks/helper.py", "VALUE = 1\n")
+    project.write("benchmarks/test_a.py", "import helper\ndef test_a(benchmark):\n    benchmark(int)\n")
+    before = project.files()
+    assert project.run()["benchmarks/test_a"].values
+    project.collect()
+    assert project.files() == before
+
+
+def test_the_projects_own_options_survive(project):
+    """Marks, conftest, warnings and addopts of the project decide what is run and how."""
+    project.write(
+        "pytest.ini",
+        "[pytest]\npython_files = bench_*.py\nmarkers = slow: takes long\n"
+        "addopts = -m 'not slow' --greet=hello\n",
+    )
+    project.write(
+        "conftest.py",
+        "import pytest\n"
+        "def pytest_addoption(parser):\n    parser.addoption('--greet')\n"
+        "@pytest.fixture\ndef greeting(request):\n    return request.config.getoption('--greet')\n",
+    )
+    project.write(
+        "benchmarks/bench_a.py",
+        "import pytest\n"
+        "def test_greets(benchmark, greeting):\n    benchmark(int)\n    assert greeting == 'hello'\n"
+        "@pytest.mark.slow\ndef test_slow(benchmark):\n    benchmark(int)\n",
+    )
+    assert list(project.run()) == project.collect() == ["benchmarks/test_greets"]
+    assert project.run()["benchmarks/test_greets"].values
+    assert project.collect("-m", "slow") == ["benchmarks/test_slow"]
+
+
+@pytest.mark.parametrize("addopts", ["--benchmark-disable", "--benchmark-skip", "-x", "--maxfail=1"])
+def test_options_that_would_hide_benchmarks_are_settled(project, addopts):
+    """A project that switches benchmarks off in its ordinary runs, or stops at a failure, is measured."""
+    project.write("pytest.ini", f"[pytest]\naddopts = {addopts}\n")
+    project.write(
+        "benchmarks/test_a.py",
+        "def test_a(benchmark):\n    benchmark(lambda: 1 / 0)\ndef test_b(benchmark):\n    benchmark(int)\n",
+    )
+    found = project.run()
+    assert found["benchmarks/test_a"].failures
+    assert found["benchmarks/test_b"].values
+
+
+def test_counting_calls_each_benchmark_once(project):
+    """Without timing a run tells only what works."""
+    project.write(
+        "benchmarks/test_a.py",
+        "def test_a(benchmark):\n    benchmark(lambda: open('calls', 'a').write('x'))\n"
+        "def test_b(benchmark):\n    benchmark(lambda: 1 / 0)\n",
+    )
+    found = project.run(mode="count")
+    assert found["benchmarks/test_a"] == Visit()
+    assert found["benchmarks/test_b"].failures
+    assert (project.root / "calls").read_text() == "x"
+
+
+def test_the_seed_is_the_hash_seed_and_the_environment_is_the_sides(project):
+    """PYTHONHASHSEED is the pair's; the side's variables and its own PYTHONPATH are there."""
+    project.write("lib/mine.py", "VALUE = 1\n")
+    project.env |= {"PYTHONPATH": "lib", "MINE": "1"}
+    project.write(
+        "benchmarks/test_a.py",
+        "import mine, os\n"
+        "def test_a(benchmark):\n    benchmark(int)\n"
+        "    assert (os.environ['PYTHONHASHSEED'], os.environ['MINE']) == ('7', '1')\n",
+    )
+    assert project.run(seed=7)["benchmarks/test_a"].values
+
+
+def test_a_name_in_two_files_is_told_apart_by_the_file():
+    """The stem is enough for two files, the path for two of one name; a class belongs to the name."""
+
+    def test(file: str, *names: str) -> Benchmark:
+        return Benchmark(id=f"{file}::{'::'.join(names)}", file=file, names=names, parameters="")
+
+    tests = [
+        test("b/test_a.py", "test_only"),
+        test("b/test_a.py", "test_x"),
+        test("b/test_b.py", "test_x"),
+        test("b/one/test_c.py", "test_y"),
+        test("b/two/test_c.py", "test_y"),
+        test("b/test_a.py", "TestK", "test_x"),
+    ]
+    assert [case.name for case in named(tests)] == [
+        "test_only",
+        "test_a.test_x",
+        "test_b.test_x",
+        "b.one.test_c.test_y",
+        "b.two.test_c.test_y",
+        "TestK.test_x",
+    ]
+
+
+def failure(project: Project, call: Callable[[], object]) -> GateError:
+    with pytest.raises(GateError) as error:
+        call()
+    assert error.value.hint
+    assert error.value.where == "pytest benchmarks"
+    return error.value
+
+
+def test_a_file_that_cannot_be_collected_is_named(project):
+    """A broken import is a measurement error with the file, the reason and pytest's output."""
+    project.write("benchmarks/test_a.py", "def test_a(benchmark):\n    benchmark(int)\n")
+    project.write("benchmarks/test_b.py", "import no_such_module\n")
+    for call in (project.collect, project.run):
+        error = failure(project, call)
+        assert isinstance(error, MeasurementError)
+        assert "benchmarks/test_b.py cannot be collected" in error.message
+        assert "no_such_module" in error.message
+        assert error.tail
+
+
+def test_a_suite_without_benchmarks_is_an_error(project):
+    """Nothing to measure is never a pass, whether there are other tests or none or no directory."""
+    project.write("benchmarks/test_a.py", "def test_a():\n    pass\n")
+    assert "no benchmark was found" in failure(project, project.collect).message
+    project.write("benchmarks/test_a.py", "")
+    assert "no benchmark was found" in failure(project, project.run).message
+    (project.root / "benchmarks/test_a.py").unlink()
+    (project.root / "benchmarks").rmdir()
+    assert any("benchmarks" in line for line in failure(project, project.run).tail)
+
+
+def test_a_crash_of_the_interpreter_is_an_error(project):
+    """A segmentation fault ends with its name, not with the benchmarks measured before it."""
+    project.write(
+        "benchmarks/test_a.py",
+        "import os\n"
+        "def test_a(benchmark):\n    benchmark(int)\n"
+        "def test_b(benchmark):\n    os.kill(os.getpid(), 11)\n",
+    )
+    error = failure(project, project.run)
+    assert isinstance(error, MeasurementError)
+    assert "killed by SIGSEGV" in error.message
+
+
+def test_secrets_stay_out_of_the_error(project):
+    """What pytest prints of a connection is shown without its password."""
+    project.write(
+        "benchmarks/test_a.py", "raise RuntimeError('postgresql://app:pgsecret@127.0.0.1/app pgsecret')\n"
+    )
+    error = failure(project, project.run)
+    assert "pgsecret" not in error.message + "".join(error.tail)
+    assert "***" in error.message
+
+
+def test_a_timeout_ends_the_whole_group(project):
+    """Too long is an error, and what the benchmark started is gone too."""
+    project.write(
+        "benchmarks/test_a.py",
+        "import subprocess\n"
+        "def test_a(benchmark):\n"
+        "    child = subprocess.Popen(['sleep', '60'])\n"
+        "    open('pid', 'w').write(str(child.pid))\n"
+        "    benchmark(child.wait)\n",
+    )
+    error = failure(project, lambda: project.run(timeout=3))
+    assert "did not end within 3 s" in error.message
+    assert ended(int((project.root / "pid").read_text()))
+
+
+def test_an_interrupt_ends_the_whole_group(project):
+    """Ctrl-C gets through while pytest runs, and leaves nothing behind."""
+    project.write(
+        "benchmarks/test_a.py",
+        "import os, time\n"
+        "def test_a(benchmark):\n"
+        "    open('pid', 'w').write(str(os.getpid()))\n"
+        "    benchmark(time.sleep, 60)\n",
+    )
+    pid = project.root / "pid"
+
+    def interrupt() -> None:
+        while not (pid.exists() and pid.read_text()):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        project.run()
+    assert ended(int(pid.read_text()))
+
+
+GATE = """
+import sys
+from pathlib import Path
+from gate.config import Benchmarks
+from gate.model import Side
+from gate.suites.benchmarks import open_benchmarks
+root, python = sys.argv[1:]
+where = dict(worktree=root, directory=root, interpreter=python)
+side = Side(name="head", ref="", env={}, postgres_url="", redis_url="", **where)
+open_benchmarks(side, Benchmarks(paths=("benchmarks",)), log=Path(root + "/../log"), seed=1)
+"""
+
+
+def test_nothing_outlives_a_gate_that_is_killed(project):
+    """SIGKILL of the gate ends pytest and what it started."""
+    project.write(
+        "benchmarks/test_a.py",
+        "import subprocess\n"
+        "def test_a(benchmark):\n"
+        "    child = subprocess.Popen(['sleep', '60'])\n"
+        "    open('pid', 'w').write(str(child.pid))\n"
+        "    benchmark(child.wait)\n",
+    )
+    pid = project.root / "pid"
+    with subprocess.Popen([sys.executable, "-c", GATE, str(project.root), project.python]) as gate:
+        while not (pid.exists() and pid.read_text()):
+            assert gate.poll() is None
+            time.sleep(0.02)
+        gate.kill()
+    assert ended(int(pid.read_text()))
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone, or a zombie of somebody else, within five seconds."""
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_missing_pytest_is_the_environments_fault(tmp_path):
+    """An interpreter without pytest says what to install; so does none at all."""
+    project = Project(tmp_path, "")
+    project.write("benchmarks/test_a.py", "def test_a(benchmark):\n    benchmark(int)\n")
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
+    project.python = str(bare / "bin" / "python")
+    error = failure(project, project.run)
+    assert isinstance(error, EnvironmentFailure)
+    assert "pytest did not start" in error.message
+    assert any("No module named pytest" in line for line in error.tail)
+    project.python = str(tmp_path / "nothing")
+    assert isinstance(failure(project, project.run), EnvironmentFailure)
+
+
+def test_a_missing_pytest_benchmark_is_the_environments_fault(project):
+    """pytest alone is not enough, and the message says so before anything is collected."""
+    project.write("benchmarks/test_a.py", "def test_a(benchmark):\n    benchmark(int)\n")
+    project.env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    error = failure(project, project.collect)
+    assert isinstance(error, EnvironmentFailure)
+    assert error.message.startswith("pytest-benchmark is not active")
+    assert "target.install" in error.hint
+
+
+def test_a_target_in_another_language_has_no_benchmarks(tmp_path):
+    """Without an interpreter the configuration's author is told which key is missing."""
+    with pytest.raises(EnvironmentFailure, match="no Python to run benchmarks with"):
+        Project(tmp_path, "").run()
+
+
+def test_plugins_that_would_disturb_timing_are_kept_out(project):
+    """Spreading over processes, coverage and shuffling do not reach the benchmarks."""
+    probe = [project.python, "-c", "import xdist, pytest_cov, pytest_randomly"]
+    installed = subprocess.run(probe, check=False, stderr=subprocess.DEVNULL)
+    if installed.returncode:
+        pytest.skip("needs an interpreter with pytest-xdist, pytest-cov and pytest-randomly")
+    project.write("pytest.ini", "[pytest]\naddopts = -n 2 --dist loadscope --cov=. --cov-report=html\n")
+    names = [f"test_{letter}" for letter in "abcdefgh"]
+    text = "\n".join(f"def {name}(benchmark):\n    benchmark(int)" for name in names)
+    project.write("benchmarks/test_a.py", text)
+    before = project.files()
+    found = project.run()
+    assert list(found) == [f"benchmarks/{name}" for name in names]
+    assert all(visit.values for visit in found.values())
+    assert project.files() == before
+
+
+def test_what_is_put_on_the_projects_path_shadows_nothing(project):
+    """It is one file, whose name no project has."""
+    project.write(
+        "benchmarks/test_a.py",
+        "import pathlib, perf_gate_pytest\n"
+        "def test_a(benchmark):\n    benchmark(int)\n"
+        "    assert len(list(pathlib.Path(perf_gate_pytest.__file__).parent.iterdir())) == 1\n",
+    )
+    assert project.run()["benchmarks/test_a"].failures == ()
