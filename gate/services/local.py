@@ -322,6 +322,7 @@ class LocalRunning(Running):
             self._postgres.start()
 
     def restore_data(self, source: Path) -> None:
+        snapshot.sweep(source.parent)
         snapshot.check(source, self.postgres.major)
         replacement = self._directory / "data.new"
         snapshot.copy(source, replacement)

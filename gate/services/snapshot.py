@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
-import secrets
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from gate.errors import EnvironmentFailure
@@ -21,17 +23,51 @@ def save(data: Path, into: Path) -> None:
 
     An `into` that exists is kept. Raises EnvironmentFailure where there is no room or no right to write.
     """
-    temporary = into.with_name(f".{into.name}.{secrets.token_hex(4)}.new")
     try:
-        try:
-            into.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _failure(error, into.parent, data) from error
-        copy(data, temporary)
-        with contextlib.suppress(FileExistsError):
-            _rename(temporary, into)
+        into.parent.mkdir(parents=True, exist_ok=True)
+        sweep(into.parent)
+        with _unfinished(into) as temporary:
+            copy(data, temporary)
+            _put(temporary, into)
+    except OSError as error:
+        raise _failure(error, into.parent, data) from error
+
+
+def sweep(directory: Path) -> None:
+    """Remove copies that a killed run left unfinished; those being made are locked and stay."""
+    for path in directory.glob(".*.new"):
+        with contextlib.suppress(OSError), _locked(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _put(temporary: Path, into: Path) -> None:
+    try:
+        temporary.rename(into)
+    except OSError:
+        if not into.exists():  # else another run was quicker
+            raise
+
+
+@contextlib.contextmanager
+def _unfinished(into: Path) -> Iterator[Path]:
+    """A place beside `into`, locked while we live, and removed with what is still in it at the end."""
+    directory = Path(tempfile.mkdtemp(prefix=f".{into.name}.", suffix=".new", dir=into.parent))
+    try:
+        with _locked(directory):
+            yield directory / "data"
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Raises BlockingIOError where another process holds it. The lock goes with its holder."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def check(source: Path, major: int) -> None:
@@ -64,15 +100,6 @@ def size(directory: Path) -> int:
         for parent, _, names in os.walk(directory)
         for name in names
     )
-
-
-def _rename(temporary: Path, into: Path) -> None:
-    try:
-        temporary.rename(into)
-    except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            raise FileExistsError(into) from error
-        raise
 
 
 def _failure(error: Exception, place: Path, data: Path) -> EnvironmentFailure:
