@@ -165,12 +165,20 @@ def doubts(report: Report, rows: Sequence[Row]) -> tuple[str, ...]:
     """Caveats of the whole report, then of rows that are only counted, each once with its rows."""
     where: dict[Caveat, list[Row]] = {}
     for row in rows:
-        for caveat in row.comparison.caveats if row.mark is Mark.EQUAL or alone(row) else ():
-            where.setdefault(caveat, []).append(row)
+        if row.mark is Mark.EQUAL or alone(row):
+            for caveat in row.comparison.caveats:
+                if not _found(caveat, row, report):
+                    where.setdefault(caveat, []).append(row)
     found = [f.flat(caveat.text, REASON) for caveat in report.caveats]
     for caveat, several in where.items():
         found.append(f"{_whose(several)}: {f.flat(caveat.text, REASON)}")
     return tuple(dict.fromkeys(found))
+
+
+def _found(caveat: Caveat, row: Row, report: Report) -> bool:
+    """Whether a finding says it already."""
+    case = row.comparison.case
+    return any(finding.case == case and caveat.text in finding.text for finding in report.findings)
 
 
 def _whose(several: Sequence[Row]) -> str:

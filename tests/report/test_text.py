@@ -6,6 +6,7 @@ import dataclasses
 import random
 
 import pytest
+from build import LIST, run, side, statement
 from example_reports import (
     EXAMPLES,
     GONE,
@@ -22,8 +23,10 @@ from hypothesis import strategies as st
 from regenerate import GOLDEN, renderings
 from rich.cells import cell_len
 
+from gate.judge import Context, judge
 from gate.model import Case, Outcome, Report, State
 from gate.report import text
+from gate.schema import report_from_json, report_to_json
 
 
 @pytest.mark.parametrize("name", sorted(renderings()))
@@ -160,3 +163,30 @@ def test_nothing_foreign_reaches_the_terminal(name: str, reason: str) -> None:
     for line in rendered.split("\n")[1:]:
         if not line.startswith(("reproduce", "accept")):
             assert cell_len(line) <= 100
+
+
+LOOP = "SELECT s.id, s.title, s.artist_id FROM songs s WHERE s.id = $1"
+
+
+def test_judged_run_reads_as_promised() -> None:
+    """From counts, through judging and JSON, to the line that names statement and calls."""
+    base = {"errors": [0, 0], "sql.calls": [3, 3], "sql.blocks": [100, 100]}
+    head = base | {"sql.calls": [202, 202]}
+    stored = side("base", {LIST: base}, statements={LIST: (statement(LOOP, 1),)}, stored=True)
+    measured = side("head", {LIST: head}, statements={LIST: (statement(LOOP, 200),)})
+    made = judge(run(measured, known=(LIST,)), Context(config=None, stored=stored, ref="abc"))
+    lines = text(report_from_json(report_to_json(made), "f")).splitlines()
+    assert lines[0].endswith(
+        "3 -> 202 queries; SELECT ... FROM songs s WHERE s.id = $1 ran 200 times (was 1)"
+    )
+    assert any(line.startswith("BLOCKED") and line.split()[-6:-4] == ["3", "202"] for line in lines)
+    assert lines[lines.index("") + 2].startswith("BLOCKED")
+
+
+def test_a_doubt_is_said_once() -> None:
+    """What a finding says is not said again as a caveat."""
+    base = {"errors": [0, 0], "sql.calls": [3, 3]}
+    measured = side("head", {LIST: base | {"sql.calls": [3, 4]}})
+    context = Context(config=None, stored=side("base", {LIST: base}, stored=True), ref="abc")
+    rendered = text(judge(run(measured, known=(LIST,)), context))
+    assert rendered.count("counted 3 and 4") == 1
