@@ -208,7 +208,7 @@ def test_strings_that_never_end_are_read_once(text: str) -> None:
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 400, "9" * 5000])
 def test_numbers_that_are_not_finite_are_refused(number: str) -> None:
     """No value outside of a float's range gets past the parser, wherever it stands."""
-    text = report_to_json(red()).replace("202.0", number)
+    text = report_to_json(red()).replace(": 202,", f": {number},")
     assert number in text
     assert "refused" in refused(text)
 
