@@ -16,6 +16,7 @@ from types import FrameType
 
 import click
 
+from gate import __version__
 from gate.errors import INTERNAL, INTERRUPTED, TERMINATED, ConfigError, GateError
 
 COMMANDS = {
@@ -47,7 +48,7 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="perf-gate", message="perf-gate %(version)s")
+@click.version_option(__version__, message="perf-gate %(version)s")
 def cli() -> None:
     """A performance gate for web applications on Postgres and Redis.
 

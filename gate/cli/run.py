@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -115,15 +117,11 @@ def progress() -> Callable[[str], None]:
 
 def width() -> int:
     """At most 100 columns; the terminal's own where it is narrower."""
-    stream = click.get_text_stream("stdout")
-    if not stream.isatty():
+    if not sys.stdout.isatty():
         return 100
-    try:
-        return max(60, min(100, os.get_terminal_size(stream.fileno()).columns))
-    except OSError:
-        return 100
+    return max(60, min(100, shutil.get_terminal_size().columns))
 
 
 def color() -> bool:
     """Colour for a terminal, unless NO_COLOR says otherwise."""
-    return click.get_text_stream("stdout").isatty() and not os.environ.get("NO_COLOR")
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
-from gate import baseline, dataset, services
+from gate import __version__, baseline, dataset, services
 from gate.cli.measure import Prepared, collect_benchmarks, visit
 from gate.cli.scratch import scratch_directory
 from gate.config import Config
@@ -62,7 +61,7 @@ class Options:
     directory: Path
     config: str = "perf-gate.toml"
     against: str = "auto"
-    services: str = "auto"
+    services: services.ProviderName = "auto"
     suites: frozenset[str] = frozenset()
     only: str = "*"
     time_budget: float = 360.0
@@ -290,7 +289,7 @@ class Gate:
             plan = dataclasses.replace(plan, base=())
         infos = [self._info(head)] + ([self._info(base)] if base else [])
         run = Run(
-            tool=f"perf-gate {version('perf-gate')}",
+            tool=f"perf-gate {__version__}",
             environment=self._environment(head),
             plan=plan,
             sides=tuple(infos),

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gate.config import Benchmarks
 from gate.errors import EnvironmentFailure, MeasurementError
@@ -59,7 +59,7 @@ def collect(side: Side, config: Benchmarks, *, log: Path) -> tuple[PlannedCase, 
     Raises EnvironmentFailure where pytest or pytest-benchmark is missing, MeasurementError where a file
     cannot be collected or there is no benchmark.
     """
-    session = _run(side, config, log=log, seed=0, arguments=("--collect-only", "-q"))
+    session = _run(side, config, log=log, seed=0, times=False, arguments=("--collect-only", "-q"))
     return tuple(
         PlannedCase(case=case, label=str(case).partition("/")[2], definition=_definition(test))
         for case, test in named(session.tests).items()
@@ -75,10 +75,10 @@ def open_benchmarks(
     tells only whether it works. Raises as `collect` does, and MeasurementError where pytest crashes or
     takes longer than `timeout`.
     """
-    arguments = () if mode == "timing" else ("--perf-gate-untimed",)
-    return BenchmarkWorker(
-        _run(side, config, log=log, seed=seed, arguments=arguments), timed=mode == "timing"
-    )
+    timed = mode == "timing"
+    arguments = () if timed else ("--perf-gate-untimed",)
+    session = _run(side, config, log=log, seed=seed, times=timed, arguments=arguments)
+    return BenchmarkWorker(session, timed=timed)
 
 
 class BenchmarkWorker:
@@ -141,8 +141,10 @@ def _definition(test: Benchmark) -> str:
     return hashlib.sha256(test.id.encode()).hexdigest()[:16]
 
 
-def _run(side: Side, config: Benchmarks, *, log: Path, seed: int, arguments: tuple[str, ...]) -> Session:
-    """Runs pytest once over the configured paths and reads what it told."""
+def _run(
+    side: Side, config: Benchmarks, *, log: Path, seed: int, times: bool, arguments: tuple[str, ...]
+) -> Session:
+    """Runs pytest once over the configured paths and reads what it told. times: pytest-benchmark's too."""
     if not side.interpreter:
         raise EnvironmentFailure(
             f"{side.name} has no Python to run benchmarks with",
@@ -154,15 +156,17 @@ def _run(side: Side, config: Benchmarks, *, log: Path, seed: int, arguments: tup
         command = [
             *(side.interpreter, "-m", "pytest", "-p", _PLUGIN, "-p", "no:cacheprovider"),
             *(f"--perf-gate-record={scratch.record}", f"--perf-gate-storage={scratch.storage}"),
-            *(f"--perf-gate-seed={seed % 2**32}", f"--benchmark-json={scratch.times}"),
+            f"--perf-gate-seed={seed % 2**32}",
+            *((f"--benchmark-json={scratch.times}",) if times else ()),
+            # Where nothing ran, as in a collection, that file stays away; no reason to fail under -W error.
+            *("-W", "ignore:Not saving anything"),
             *_without_coverage(side),
             *(*config.paths, *config.args, *arguments),
         ]
         try:
-            status = _execute(
-                command, side, _environment(side, scratch, seed), log=log, timeout=config.timeout
-            )
-            return _told(scratch, status, collecting="--collect-only" in arguments)
+            environment = _environment(side, scratch, seed)
+            status = _execute(command, side, environment, log=log, timeout=config.timeout)
+            return _told(scratch, status)
         except _Trouble as trouble:
             raise trouble.error(side, config, log) from None
 
@@ -228,6 +232,9 @@ def _execute(command: Sequence[str], side: Side, env: Mapping[str, str], *, log:
         stack.callback(os.close, gate)
         stack.callback(os.close, lifeline)
         output = stack.enter_context(log.open("ab"))
+        # Apart, and joined at the end: what kills pytest stands there, and stdout is flushed after it.
+        errors = stack.enter_context(tempfile.TemporaryFile())
+        stack.callback(_append, errors, output)
         try:
             process = subprocess.Popen(
                 [*command, f"--perf-gate-lifeline={lifeline}"],
@@ -235,7 +242,7 @@ def _execute(command: Sequence[str], side: Side, env: Mapping[str, str], *, log:
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=errors,
                 start_new_session=True,
                 pass_fds=(lifeline,),
             )
@@ -248,6 +255,12 @@ def _execute(command: Sequence[str], side: Side, env: Mapping[str, str], *, log:
         except subprocess.TimeoutExpired:
             hint = "raise suites.benchmarks.timeout, or measure fewer benchmarks with paths and args"
             raise _Trouble(f"the benchmarks did not end within {timeout:g} s", hint) from None
+
+
+def _append(errors: IO[bytes], output: IO[bytes]) -> None:
+    errors.seek(0)
+    output.seek(0, os.SEEK_END)
+    shutil.copyfileobj(errors, output)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -265,7 +278,7 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _told(scratch: Scratch, status: int, *, collecting: bool) -> Session:
+def _told(scratch: Scratch, status: int) -> Session:
     """The session as the plugin and pytest-benchmark wrote it down; _Trouble where there is none."""
     lines = [json.loads(line) for line in _lines(scratch.record)]
     kinds = Counter(line["kind"] for line in lines)
@@ -281,7 +294,7 @@ def _told(scratch: Scratch, status: int, *, collecting: bool) -> Session:
             hint = "run the same pytest command in the project"
             raise _Trouble(f"{line['id'] or 'a file'} cannot be collected: {line['text']}", hint)
     if not kinds["end"] or status not in _RAN:
-        raise _Trouble(f"pytest did not come to its end: {_ending(status)}", "its log ends below")
+        raise _Trouble(f"pytest did not come to its end: {_ending(status)}", "its log ends above")
     if not kinds["test"]:
         raise _Trouble("no benchmark was found", "check suites.benchmarks.paths and args")
     return Session(
@@ -291,7 +304,7 @@ def _told(scratch: Scratch, status: int, *, collecting: bool) -> Session:
             if t["kind"] == "test"
         ),
         outcomes={t["id"]: (t["outcome"], t["text"]) for t in lines if t["kind"] == "outcome"},
-        times={} if collecting else dict(_times(scratch.times)),
+        times=dict(_times(scratch.times)),
     )
 
 
