@@ -299,7 +299,7 @@ class Columns:
             return None
         low, high = self._range(column, given)
         gap = forms.step(column) if strict else 0.0
-        return self._packed(column, After(base, stream, high - low, high, gap, forms.whole(column)))
+        return self._packed(column, After(base, stream, low, high, gap, forms.whole(column)))
 
     # Types
 
@@ -372,7 +372,7 @@ class Columns:
 
     def _range(self, column: Column, given: config.Column) -> tuple[float, float]:
         """low and high of a number: given, else what the name says within what type and checks allow."""
-        low, high = bounds(column, self._facts.rules)
+        low, high = self._bounds(column)
         for name, value in (("low", given.low), ("high", given.high)):
             if value is not None and not low <= value <= high:
                 self.problems.append(
@@ -397,6 +397,17 @@ class Columns:
         )
         most = given.high if given.high is not None else max(most, least)
         return least, most
+
+    def _bounds(self, column: Column) -> tuple[float, float]:
+        """The range by type and checks, less the room that a column above this one needs."""
+        low, high = bounds(column, self._facts.rules)
+        for rule in self._facts.rules:
+            if isinstance(rule, Ordered) and rule.left == column.name:
+                above = self._table.column(rule.right)
+                if above.type in _NAMED_TYPES:
+                    gap = forms.step(column) if rule.strict else 0.0
+                    high = min(high, bounds(above, self._facts.rules)[1] - gap)
+        return low, high
 
     def _wording(self, column: Column, given: config.Column) -> Source | None:
         default = self._default(column)

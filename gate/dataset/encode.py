@@ -45,7 +45,8 @@ class Part:
         """Which bytes of `data` count."""
         if self.lengths is None:
             return np.ones(self.data.shape, dtype=np.bool_)
-        flags: Flags = np.arange(self.width) < self.lengths[:, None]
+        places = np.arange(self.width, dtype=np.int32)  # half the width of int64, twice as fast
+        flags: Flags = places < self.lengths.astype(np.int32)[:, None]
         return flags
 
 

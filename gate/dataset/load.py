@@ -58,9 +58,9 @@ def build(server: PostgresServer, database: str, plan: DataPlan, *, notify: Noti
             digests = [(table.name, table.rows, _fill(conn, table, notify)) for table in loaded]
             _recreate(conn, objects, notify)
             _finish(conn, loaded)
-            started = time.monotonic()
-            sampled = collect(conn)
-            notify(f"vacuum and statistics: {time.monotonic() - started:.1f} s")
+        started = time.monotonic()
+        sampled = collect(server, database)
+        notify(f"vacuum and statistics: {time.monotonic() - started:.1f} s")
     finally:
         shuffled.cache_clear()
     template = Template(

@@ -530,7 +530,7 @@ def _samples(rows: int) -> list[Span]:
     """The first rows, some from the middle and the last ones, without overlap."""
     if rows <= 3 * _SAMPLE:
         return [Span(0, rows)]
-    middle = rows // 2
+    middle = rows // 2 - _SAMPLE // 2
     return [Span(0, _SAMPLE), Span(middle, middle + _SAMPLE), Span(rows - _SAMPLE, rows)]
 
 

@@ -116,21 +116,19 @@ class Lognormal:
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """At least `step` above another column of the row, by up to `spread` more, never above `high`."""
+    """At least `step` above another column of the row, from low to high, mostly near the lower end."""
 
     base: Numbers
     stream: Stream
-    spread: float
+    low: float
     high: float
     step: float = 0.0
     whole: bool = True
 
     def numbers(self, span: Span) -> Values:
         unit = self.stream.uniform(span.start, span.stop)
-        base = self.base.numbers(span).astype(np.float64)
-        least = base + self.step
-        room = np.maximum(np.minimum(least + self.spread, self.high) - least, 0.0)
-        value = least + unit * unit * room
+        least = np.maximum(self.base.numbers(span).astype(np.float64) + self.step, self.low)
+        value = least + unit * unit * np.maximum(self.high - least, 0.0)
         return np.floor(value).astype(np.int64) if self.whole else value
 
 
