@@ -103,6 +103,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, value in settled.items():
         if hasattr(option, name):
             setattr(option, name, value)
+    # Where every benchmark fails or is skipped; a project that makes warnings errors would end here.
+    config.addinivalue_line("filterwarnings", "ignore:Not saving anything, no benchmarks")
 
 
 class Record:

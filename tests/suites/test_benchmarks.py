@@ -256,6 +256,31 @@ def test_options_that_would_hide_benchmarks_are_settled(project, addopts):
     assert found["benchmarks/test_b"].values
 
 
+def test_warnings_as_errors_are_no_trouble(project):
+    """A project that makes every warning an error can be collected, and can fail and skip as a whole."""
+    project.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
+    project.write(
+        "benchmarks/test_a.py",
+        "import pytest\n"
+        "def test_a(benchmark):\n    benchmark(lambda: 1 / 0)\n"
+        "@pytest.mark.skip\ndef test_b(benchmark):\n    benchmark(int)\n",
+    )
+    assert project.collect() == ["benchmarks/test_a", "benchmarks/test_b"]
+    found = project.run()
+    assert found["benchmarks/test_a"].failures
+    assert found["benchmarks/test_b"].skipped
+
+
+def test_the_tail_ends_with_what_ended_pytest(project):
+    """An error of pytest itself stands last, after the list of what was collected."""
+    project.write("conftest.py", "def pytest_sessionfinish():\n    raise RuntimeError('out of ink')\n")
+    tests = "".join(f"def test_{n}(benchmark):\n    benchmark(int)\n" for n in range(30))
+    project.write("benchmarks/test_a.py", tests)
+    error = failure(project, project.collect)
+    assert "pytest did not come to its end" in error.message
+    assert any("out of ink" in line for line in error.tail[-3:])
+
+
 def test_counting_calls_each_benchmark_once(project):
     """Without timing a run tells only what works."""
     project.write(
