@@ -35,16 +35,21 @@ def next_step(plan: Plan, run: Run) -> Visits | Done:
     """Count head once for each pass, each in a process of its own with another hash seed; with it
     base, where no stored counts can stand for it. Timed visits share those starts."""
     for pair in range(1, plan.passes + 1):
-        wanted = _wanted(plan)
+        wanted = _wanted(plan, pair)
         missing = tuple((side, cases) for side, cases in wanted if not _visited(run, side, cases, pair))
         if missing:
             return Visits(pair=pair, cases=missing, counted=True, rounds=plan.rounds)
     return Done()
 
 
-def _wanted(plan: Plan) -> tuple[tuple[SideName, tuple[Case, ...]], ...]:
-    head: tuple[SideName, tuple[Case, ...]] = ("head", tuple(planned.case for planned in plan.cases))
-    return (("base", plan.base), head) if plan.base else (head,)
+def _wanted(plan: Plan, pair: int) -> tuple[tuple[SideName, tuple[Case, ...]], ...]:
+    """Each side that has something to visit in this pair, with its cases."""
+    due = tuple(planned.case for planned in plan.cases if pair == 1 or not planned.once)
+    sides: tuple[tuple[SideName, tuple[Case, ...]], ...] = (
+        ("base", tuple(case for case in due if case in plan.base)),
+        ("head", due),
+    )
+    return tuple((side, cases) for side, cases in sides if cases)
 
 
 def _visited(run: Run, side: SideName, cases: tuple[Case, ...], pair: int) -> bool:

@@ -261,12 +261,14 @@ class PlannedCase:
     definition: digest of everything that says how the case is measured (request, parameters, number
         of requests); stored counts are used only where it is the same.
     writes: counted after the reading cases, on rows it may change, under the rules for writers.
+    once: visited in the first pass only; nothing of it is counted but whether it fails.
     """
 
     case: Case
     label: str
     definition: str
     writes: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +278,7 @@ class Plan:
     against: "auto", "stored", "none" or a ref. cases: in the order measured, readers before writers.
     known: identities of cases that base's configuration or stored baseline names; a case of head
         not among them is new, one of them that head does not have is missing.
-    passes: count passes a side. warmup, requests: per case and count pass.
+    passes: count passes a side, at least 1. warmup, requests: per case and count pass.
     rounds: timed requests per case in each pair; 0 leaves timing out.
     time_budget: seconds of timing in all.
     base: the cases measured on base too, because no stored counts can be used for them.

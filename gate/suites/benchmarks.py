@@ -61,7 +61,7 @@ def collect(side: Side, config: Benchmarks, *, log: Path) -> tuple[PlannedCase, 
     """
     session = _run(side, config, log=log, seed=0, times=False, arguments=("--collect-only", "-q"))
     return tuple(
-        PlannedCase(case=case, label=str(case).partition("/")[2], definition=_definition(test))
+        PlannedCase(case=case, label=str(case).partition("/")[2], definition=_definition(test), once=True)
         for case, test in named(session.tests).items()
     )
 

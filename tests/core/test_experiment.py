@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from gate.experiment import Done, Visits, next_step
 from gate.model import ERRORS, Case, Environment, Plan, PlannedCase, Point, Run, Sample, SideInfo
 
@@ -44,6 +46,15 @@ def test_head_is_counted_twice_in_processes_of_its_own() -> None:
     assert isinstance(step, Visits)
     assert step.pair == 2
     assert next_step(plan(), second) == Done()
+
+
+def test_a_case_that_is_not_counted_is_visited_once() -> None:
+    """Benchmarks are run in the first pass only, and not on base where nothing of base is needed."""
+    first = plan()
+    cases = (first.cases[0], dataclasses.replace(first.cases[1], once=True))
+    step = next_step(dataclasses.replace(first, cases=cases), run((ONE, "head", 1), (TWO, "head", 1)))
+    assert isinstance(step, Visits)
+    assert step.cases == (("head", (ONE,)),)
 
 
 def test_a_run_that_was_cut_short_goes_on_where_it_stopped() -> None:
