@@ -74,6 +74,9 @@ class Target(Table):
     {postgres.port}, {postgres.user}, {postgres.password}, {postgres.database}, {redis.url},
     {redis.host}, {redis.port}, {redis.password}, {worktree}, {seed}. `{{` and `}}` are braces.
 
+    Before services run, install and project know {python} and {worktree} only. Paths of key_files and
+    files are relative to `directory`; key_files may hold patterns.
+
     python: an interpreter of which each side gets its own environment; unset for another language.
     install: dependencies, cached under (key_files, commands, interpreter). project: the project
     itself, installed in each worktree every time. ready: a path that answers below 500 when up.
@@ -95,17 +98,36 @@ class Target(Table):
 
 
 class Postgres(Table):
+    """version: the major that every provider must supply. image: for docker, by tag or digest."""
+
     version: int = Field(ge=14, le=30)
     settings: dict[str, Scalar] = {}
+    image: str | None = None
 
 
 class Redis(Table):
+    """image: for docker, by tag or digest; the other providers take the server there is."""
+
     settings: dict[str, Scalar] = {}
+    image: str = "redis:7"
+
+
+class Docker(Table):
+    """registry: put before image names that name none, such as "mirror.example/library".
+
+    cpuset: cores that the servers may use, as in "0" or "0-1"; unset is all.
+    """
+
+    registry: str = ""
+    cpuset: str | None = None
 
 
 class Services(Table):
+    """Postgres and Redis. postgres.image is unset for the official image of postgres.version."""
+
     postgres: Postgres
     redis: Redis = Redis()
+    docker: Docker = Docker()
 
 
 class Column(Table):
@@ -215,9 +237,11 @@ class Mask(Table):
 class Request(Table):
     """One named request of the `endpoints` suite.
 
-    path: may hold {name} for each parameter and {anchor.NAME.COLUMN}; so may query, headers, form
-    values and strings in json. params: name -> list of values, or { sql = "SELECT ..." }; request i
-    takes value i of every list, each list starting over at its end.
+    path: may hold {name} for each parameter, {anchor.NAME.COLUMN} and {n}, the request's number from
+    1; so may query, headers, form values and strings in json, where a string that is one placeholder
+    takes the value's type. {{name}} is the text {name}; other braces stay as they are.
+    params: name -> list of values, or { sql = "SELECT ..." }; request i takes value i of every list,
+    each list starting over at its end. A writing case uses no value twice before its list ends.
     scale: name -> two or more values; the case is measured once for each, as name[param=value].
     expect: the status that counts as success. shape: JSON keys (dotted) that must be present.
     """
@@ -273,6 +297,9 @@ class Login(Table):
 
 class Endpoints(Table):
     """The `endpoints` suite. warmup, requests: per case in a count pass. rounds: timed, per pair.
+
+    A reading case is warmed by more than `warmup` where its lists are longer: by every request that
+    will be counted or timed.
 
     headers: sent with every request. timeout: of one request.
     """
