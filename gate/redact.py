@@ -8,9 +8,10 @@ from urllib.parse import quote, unquote
 
 HIDDEN = "***"
 _SHORTEST = 4  # hiding "1" or "dev" wherever it stands would make a log unreadable
-_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)([^\s/'\"<>]*)@", re.IGNORECASE)
+# A log may hold one long line of anything, so every repetition before a fixed part is bounded.
+_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://)([^\s/'\"<>]*)@", re.IGNORECASE)
 _ASSIGNED = re.compile(
-    r"(\b[\w-]*(?:password|passwd|secret|token|api_?key)\w*[\"']?\s*[=:]\s*[\"']?)([^\s\"',;&)]+)",
+    r"((?:password|passwd|secret|token|api[_-]?key)\w{0,40}[\"']?\s{0,8}[=:]\s{0,8}[\"']?)([^\s\"',;&)]+)",
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"(\b(?:bearer|basic)\s+)([\w.~+/=-]{8,})", re.IGNORECASE)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO
 
 from gate.errors import EnvironmentFailure
+from gate.redact import redact, secrets_of
 from gate.target import watch
-from gate.target.redact import redact, secrets_of
 
 TAIL_LINES = 20
 _TAIL_BYTES = 64 * 1024

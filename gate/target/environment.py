@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate.config import Target
-from gate.errors import ConfigError
+from gate.errors import ConfigError, EnvironmentFailure
 from gate.target import variables
 from gate.target.command import run
 from gate.target.interpreter import Interpreter, resolve
@@ -109,7 +109,15 @@ def install(
         return Installed(interpreter="", python="", packages=packages, path=_path(None, environ))
     interpreter = resolve(target.python, directory=job.directory, environ=variables.for_running(environ))
     key = _key(target, interpreter, _digests(_named(job) | declared))
-    _dependencies(job, interpreter, key, Store(cache / "environments", _KEPT), env_dir)
+    store = Store(cache / "environments", _KEPT)
+    try:
+        _dependencies(job, interpreter, key, store, env_dir)
+    except OSError as error:  # a full disk, a cache of another user
+        raise EnvironmentFailure(
+            f"the cache of dependencies cannot be used: {error.strerror or error}",
+            where=str(store.home),
+            hint="make room or correct its owner; the directory may be removed at any time",
+        ) from error
     if target.project:
         notify("installing the project")
     job.run("project", target.project, env_dir)

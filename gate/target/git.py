@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gate.errors import RepositoryError
-from gate.target.redact import redact
+from gate.errors import EnvironmentFailure, RepositoryError
+from gate.redact import redact
 
 _CONFIG = {
     "core.hooksPath": "/dev/null",
@@ -55,11 +55,12 @@ class Git:
             raise RepositoryError(message, where=str(self.directory), hint="install git") from error
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes = b"") -> bytes:
-        """What git printed. Raises RepositoryError with git's reason where it fails."""
+        """What git printed. Raises RepositoryError with git's reason, EnvironmentFailure for a full disk."""
         done = self.attempt(*arguments, env=env, stdin=stdin)
         if done.returncode != 0:
             where = f"git {' '.join(arguments)} (in {self.directory})"
-            raise RepositoryError(f"git {arguments[0]} failed: {reason(done)}", where=where)
+            kind = EnvironmentFailure if b"No space left on device" in done.stderr else RepositoryError
+            raise kind(f"git {arguments[0]} failed: {reason(done)}", where=where)
         return done.stdout
 
     def line(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:

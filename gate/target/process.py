@@ -14,12 +14,12 @@ from pathlib import Path
 from gate.config import Target
 from gate.errors import ConfigError, EnvironmentFailure
 from gate.model import Side, SideName
+from gate.redact import secrets_of
 from gate.target import variables
 from gate.target.command import Group, ending, last_lines, run, shown, started
 from gate.target.environment import Installed, working_directory
 from gate.target.placeholders import check_placeholders, fill, names, values_of
 from gate.target.ports import LOOPBACK, free_port, listening, stranger, taken
-from gate.target.redact import secrets_of
 
 _POLL = 0.02  # seconds between two looks at an application that is starting
 _ONE_ANSWER = 10.0  # seconds; the first request may load half of the application

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gate.errors import RepositoryError
+from gate.errors import EnvironmentFailure, RepositoryError
 from gate.target import base, worktrees
 from gate.target.base import Event
 from gate.target.git import Git, environment, reason
@@ -59,7 +59,7 @@ class Repository:
         done = Git(start, env).attempt(*question)
         if done.returncode != 0:
             raise _undiscovered(start, reason(done))
-        common, root = os.fsdecode(done.stdout).splitlines()
+        common, root, _ = os.fsdecode(done.stdout).split("\n")
         private = (start / common).resolve() / "perf-gate"
         return cls(root=Path(root), private=private, git=Git(Path(root), env))
 
@@ -69,10 +69,7 @@ class Repository:
         HEAD itself where nothing differs. Submodules stay at the commit the user's index has.
         """
         head = self._head()
-        self.private.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="index-", dir=self.private) as scratch:
-            index = Path(scratch, "index")
-            self._seed(index)
+        with self._index() as index:
             tree = self._add_all({"GIT_INDEX_FILE": str(index)})
         if tree == self.git.line("rev-parse", f"{head}^{{tree}}"):
             return Snapshot(commit=head, dirty=False)
@@ -142,14 +139,24 @@ class Repository:
             message, where=str(self.root), hint="commit something; there is nothing to judge"
         )
 
-    def _seed(self, index: Path) -> None:
-        """The user's index as a start: git then reads only files that changed since.
+    @contextlib.contextmanager
+    def _index(self) -> Iterator[Path]:
+        """A copy of the user's index: starting from it, git reads only files that changed since.
 
         The copy keeps the time of the original: git compares it with the files' times to tell which of
         them might have changed unseen in the same instant.
         """
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copy2(self.root / self.git.line("rev-parse", "--git-path", "index"), index)
+        own = self.root / self.git.line("rev-parse", "--git-path", "index")
+        with contextlib.ExitStack() as stack:
+            try:
+                self.private.mkdir(parents=True, exist_ok=True)
+                scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="index-", dir=self.private))
+                if own.exists():
+                    shutil.copy2(own, Path(scratch, "index"))
+            except OSError as error:
+                message = f"cannot write into the git directory: {error.strerror}"
+                raise EnvironmentFailure(message, where=str(self.private)) from error
+            yield Path(scratch, "index")
 
     def _add_all(self, env: Mapping[str, str]) -> str:
         """The tree of the working tree, by way of the index that `env` names."""

@@ -284,6 +284,17 @@ def test_a_missing_key_file_is_an_error(room: Room) -> None:
     assert room.said == []
 
 
+def test_a_cache_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+    """A full disk or a wrong owner is a failure of the environment with the cache's place."""
+    room = Room(tmp_path)
+    room.cache.write_text("a file")
+    with pytest.raises(
+        EnvironmentFailure, match="cache of dependencies cannot be used: Not a directory"
+    ) as caught:
+        room.install(target(), checkout(tmp_path, "side"))
+    assert caught.value.where == str(room.cache / "environments")
+
+
 def test_another_language_is_installed_in_its_worktree(tmp_path: Path) -> None:
     """Without target.python the commands run in the checkout and the key files are the packages."""
     room = Room(tmp_path)

@@ -507,7 +507,7 @@ def test_nothing_survives_a_killed_gate(scratch: Scratch, escape: str) -> None:
     scratch.app(before=f"SLEEP = {SLEEP!r}; {escape}; {UNTIL_IT_RUNS}")
     run = subprocess.Popen(
         [sys.executable, "-c", RUN, str(scratch.worktree)],
-        env={**os.environ, "PYTHONPATH": str(Path(gate.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(gate.__file__).parents[1]), *sys.path])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

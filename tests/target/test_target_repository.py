@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import gate
-from gate.errors import RepositoryError
+from gate.errors import EnvironmentFailure, RepositoryError
 from gate.target.repository import Event, Repository, Snapshot
 
 WHO = {
@@ -205,6 +205,13 @@ def test_a_repository_without_commits_is_said_so(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     with pytest.raises(RepositoryError, match="no commit yet"):
         discover(tmp_path).snapshot()
+
+
+def test_a_git_directory_that_cannot_be_written_is_said_so(repo: Path) -> None:
+    """A full disk or a wrong owner is the machine's fault, not the configuration's."""
+    (repo / ".git" / "perf-gate").write_text("a file")
+    with pytest.raises(EnvironmentFailure, match="cannot write into the git directory: File exists"):
+        discover(repo).snapshot()
 
 
 # --- the base commit
