@@ -24,7 +24,6 @@ PURE = {
     "redact",
     "schema",
     "toml",
-    "redact",
 }
 NOUNS = {"model", "errors"}
 DOORS = {

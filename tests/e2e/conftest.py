@@ -53,7 +53,8 @@ class Project:
         return kept | {"PERF_GATE_CACHE": str(self.cache)} | extra
 
     def command(self, *args: str) -> list[str]:
-        return [sys.executable, "-m", "gate", *args]
+        # -P: the project holds a package of the same name, which must not be the one that runs.
+        return [sys.executable, "-P", "-m", "gate", *args]
 
     def gate(self, *args: str, timeout: float = 300, **env: str) -> Ended:
         done = subprocess.run(
