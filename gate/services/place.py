@@ -35,22 +35,23 @@ _WATCHDOG_PATIENCE = 30.0
 
 @contextlib.contextmanager
 def run_directory(
-    state: Path, account: Account, *, needed: int, notify: Callable[[str], None]
+    state: Path, account: Account, *, needed: int, notify: Callable[[str], None], docker: str = ""
 ) -> Iterator[Path]:
     """A new private directory of `account`, removed with every server in it at the end, come what may.
 
     state: where records of runs lie; created where missing. needed: bytes that the data will take.
+    docker: socket of the daemon that will run the servers, empty where they are our children.
     Raises EnvironmentFailure where `state` cannot be written or there is no room.
     """
     reap(state, notify)
     directory = choose(account, needed) / f"{PREFIX}{secrets.token_hex(8)}"
-    record = _write_record(state, directory)
-    with _watched(directory, record):
+    record = _write_record(state, directory, docker)
+    with _watched(directory, record, docker):
         try:
             _make(directory, account)
             yield directory
         finally:
-            watchdog.sweep(str(directory), str(record))
+            watchdog.sweep(str(directory), str(record), docker)
 
 
 def _make(directory: Path, account: Account) -> None:
@@ -66,9 +67,9 @@ def _make(directory: Path, account: Account) -> None:
 
 
 @contextlib.contextmanager
-def _watched(directory: Path, record: Path) -> Iterator[None]:
+def _watched(directory: Path, record: Path, docker: str) -> Iterator[None]:
     """A watchdog in a session of its own, so that neither Ctrl-C nor our end ends it first."""
-    command = [sys.executable, "-I", "-S", watchdog.__file__, str(directory), str(record)]
+    command = [sys.executable, "-I", "-S", watchdog.__file__, str(directory), str(record), docker]
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -131,31 +132,32 @@ def reap(state: Path, notify: Callable[[str], None]) -> None:
             hint="name a writable directory for the gate's cache",
         ) from error
     for record in records:
-        directory = _left_behind(record)
-        if directory is not None:
+        if found := _left_behind(record):
+            directory, docker = found
             notify(f"removing what a run that was killed left behind: {directory}")
-            watchdog.sweep(str(directory), str(record))
+            watchdog.sweep(str(directory), str(record), docker)
 
 
-def _left_behind(record: Path) -> Path | None:
-    """The directory of a record whose run is gone; None where it lives or cannot be judged."""
+def _left_behind(record: Path) -> tuple[Path, str] | None:
+    """Directory and Docker socket of a record whose run is gone; None where it lives or cannot be judged."""
     try:
         told = json.loads(record.read_text(encoding="utf-8"))
-        directory, owner = Path(told["directory"]), told["owner"]
+        directory, docker, owner = Path(told["directory"]), str(told["docker"]), told["owner"]
     except FileNotFoundError:
         return None  # another run was quicker
     except (OSError, ValueError, KeyError, TypeError):
         return None  # another user's, or not written by us
     # The name is checked because what it names will be removed with all it holds.
-    if not _NAME.fullmatch(directory.name) or record.stem != directory.name or _lives(owner):
+    if not _NAME.fullmatch(directory.name) or record.stem != directory.name or lives(owner):
         return None
-    return directory
+    return directory, docker
 
 
-def _write_record(state: Path, directory: Path) -> Path:
+def _write_record(state: Path, directory: Path, docker: str) -> Path:
     """Written whole before the directory exists, so that there is no moment in which it is unknown."""
     record = state / f"{directory.name}.json"
-    text = json.dumps({"directory": str(directory), "owner": identity(os.getpid())}, indent=1)
+    told = {"directory": str(directory), "docker": docker, "owner": identity(os.getpid())}
+    text = json.dumps(told, indent=1)
     temporary = record.with_suffix(".new")
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -184,7 +186,7 @@ def identity(pid: int) -> dict[str, Any]:
     }
 
 
-def _lives(owner: dict[str, Any]) -> bool:
+def lives(owner: dict[str, Any]) -> bool:
     """Whether the recorded process runs, or may run where we cannot see it."""
     here = identity(os.getpid())
     if owner.get("boot") != here["boot"]:

@@ -1,4 +1,4 @@
-"""Server programs as our children: start one, wait for it, end it, read its log."""
+"""Server programs: start one, wait for it, end it, read its log; as processes here, and as an interface."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from gate.errors import EnvironmentFailure
 from gate.services.account import Account
@@ -27,15 +29,101 @@ class PortTaken(EnvironmentFailure):
     """The port that was free a moment ago is not any more."""
 
 
-class Process:
-    """A running server program. name: for messages. log: what it writes, from this start on."""
+class Server(ABC):
+    """A program that was started for this run, as a process or in a container. name: for messages.
+
+    directory: what lies on the file system that it fills. log: where its output can be read.
+    """
+
+    name: str
+    directory: Path
+    log: str
+
+    @property
+    @abstractmethod
+    def pid(self) -> int:
+        """Its process id as it sees it itself."""
+
+    @abstractmethod
+    def exit_status(self) -> int | None:
+        """None while it runs."""
+
+    @abstractmethod
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; nothing where it has ended."""
+
+    @abstractmethod
+    def output(self) -> str:
+        """What it has written so far."""
+
+    @abstractmethod
+    def dispose(self) -> None:
+        """End it by force where it still runs, and give back what it holds."""
+
+    def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
+        """Return once `ready`. Raises PortTaken, or EnvironmentFailure with the log's end."""
+        deadline = time.monotonic() + timeout
+        while not ready():
+            if (status := self.exit_status()) is not None:
+                raise self.failure(f"{self.name} ended while starting (exit {status})")
+            if time.monotonic() > deadline:
+                raise self.failure(f"{self.name} was not ready after {timeout:g} s")
+            time.sleep(_POLL)
+
+    def finish(self, timeout: float) -> None:
+        """Wait for a program that ends by itself; EnvironmentFailure unless it does so with 0."""
+        status = self._wait(timeout)
+        if status is None:
+            raise self.failure(f"{self.name} did not finish within {timeout:g} s")
+        if status != 0:
+            raise self.failure(f"{self.name} failed (exit {status})")
+
+    def stop(self, *signals: signal.Signals, timeout: float) -> int | None:
+        """Send the signals one after the other, each with `timeout` seconds, until it has ended.
+
+        The exit status; None where it survived even the last.
+        """
+        for number in signals:
+            if self.exit_status() is not None:
+                break
+            self.send(number)
+            if self._wait(timeout) is not None:
+                break
+        return self.exit_status()
+
+    def _wait(self, timeout: float) -> int | None:
+        deadline = time.monotonic() + timeout
+        while (status := self.exit_status()) is None and time.monotonic() < deadline:
+            time.sleep(_POLL)
+        return status
+
+    def failure(self, message: str) -> EnvironmentFailure:
+        """The error that says best what the log says."""
+        tail = tuple(self.output().splitlines()[-_TAIL_LINES:])
+        text = "\n".join(tail)
+        if _PORT_TAKEN.search(text):
+            return PortTaken(f"{message}: its port was taken meanwhile", where=self.log, tail=tail)
+        if _NO_SPACE.search(text):
+            return no_room(self.directory, LEAST_FREE)
+        return EnvironmentFailure(message, where=self.log, tail=tail)
+
+
+class Launch(Protocol):
+    """Starts a command in a directory that it may write to, as the run's account."""
+
+    def __call__(self, command: Sequence[str], *, name: str, directory: Path) -> Server: ...
+
+
+class Process(Server):
+    """A server program as our child."""
 
     def __init__(self, command: Sequence[str], *, name: str, account: Account, directory: Path) -> None:
         self.name = name
         self.directory = directory
-        self.log = directory / f"{Path(command[0]).name}.log"
+        path = directory / f"{Path(command[0]).name}.log"
+        self.log = str(path)
         try:
-            with self.log.open("wb") as output:
+            with path.open("wb") as output:
                 self._popen = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -58,62 +146,29 @@ class Process:
     def pid(self) -> int:
         return self._popen.pid
 
-    @property
-    def running(self) -> bool:
-        return self._popen.poll() is None
-
-    def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
-        """Return once `ready`. Raises PortTaken, or EnvironmentFailure with the log's end."""
-        deadline = time.monotonic() + timeout
-        while not ready():
-            if not self.running:
-                raise self.failure(f"{self.name} ended while starting (exit {self._popen.returncode})")
-            if time.monotonic() > deadline:
-                raise self.failure(f"{self.name} was not ready after {timeout:g} s")
-            time.sleep(_POLL)
-
-    def finish(self, timeout: float) -> None:
-        """Wait for a program that ends by itself; EnvironmentFailure unless it does so with 0."""
-        try:
-            code = self._popen.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.stop(signal.SIGKILL)
-            raise self.failure(f"{self.name} did not finish within {timeout:g} s") from None
-        if code != 0:
-            raise self.failure(f"{self.name} failed (exit {code})")
-
-    def stop(self, *signals: signal.Signals, timeout: float = 30.0) -> int | None:
-        """Send the signals one after the other, each with `timeout` seconds, until it has ended.
-
-        The exit status; None where it survived even the last, which only a stuck kernel makes possible.
-        """
-        for number in signals:
-            if not self.running:
-                break
-            self._popen.send_signal(number)
-            try:
-                return self._popen.wait(timeout)
-            except subprocess.TimeoutExpired:
-                continue
+    def exit_status(self) -> int | None:
         return self._popen.poll()
 
-    def failure(self, message: str) -> EnvironmentFailure:
-        """The error that says best what the log says."""
-        tail = self.tail()
-        text = "\n".join(tail)
-        if _PORT_TAKEN.search(text):
-            return PortTaken(f"{message}: its port was taken meanwhile", where=str(self.log), tail=tail)
-        if _NO_SPACE.search(text):
-            return no_room(self.directory, LEAST_FREE)
-        return EnvironmentFailure(message, where=str(self.log), tail=tail)
+    def send(self, number: signal.Signals) -> None:
+        self._popen.send_signal(number)
 
-    def tail(self) -> tuple[str, ...]:
-        """The last lines of the log, oldest first; empty where there is none."""
+    def output(self) -> str:
         try:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            return Path(self.log).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
-            return ()
-        return tuple(lines[-_TAIL_LINES:])
+            return ""
+
+    def dispose(self) -> None:
+        self.stop(signal.SIGKILL, timeout=10)
+
+
+def launch_as(account: Account) -> Launch:
+    """Starts programs of this machine as `account`."""
+
+    def launch(command: Sequence[str], *, name: str, directory: Path) -> Server:
+        return Process(command, name=name, account=account, directory=directory)
+
+    return launch
 
 
 def free_port() -> int:

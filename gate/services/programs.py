@@ -12,8 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from gate.errors import EnvironmentFailure
 from gate.services.account import Account
+from gate.services.running import Unavailable
 
 _SHARED_CACHE = Path("/var/cache")
 _TIMEOUT = 30.0  # seconds to answer --version
@@ -32,7 +32,7 @@ class Programs:
 
 
 def ask_version(program: Path, account: Account) -> int:
-    """The major version that the program names when run as `account`. Raises EnvironmentFailure."""
+    """The major version that the program names when run as `account`. Raises Unavailable."""
     try:
         done = subprocess.run(
             [program, "--version"],
@@ -45,13 +45,13 @@ def ask_version(program: Path, account: Account) -> int:
             **account.process,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise EnvironmentFailure(f"cannot run as {account.name}: {error}", where=str(program)) from error
+        raise Unavailable(f"cannot run as {account.name}: {error}", where=str(program)) from error
     # "postgres (PostgreSQL) 18.6 (Debian ...)", "Valkey server v=9.1.2 sha=..."
     found = re.search(r"(?:\)\s+|v=)(\d+)", done.stdout)
     if done.returncode != 0 or found is None:
         lines = tuple((done.stdout + done.stderr).splitlines()[-5:])
         message = f"this server program does not run here (exit {done.returncode})"
-        raise EnvironmentFailure(message, where=str(program), tail=lines)
+        raise Unavailable(message, where=str(program), tail=lines)
     return int(found[1])
 
 
@@ -68,7 +68,7 @@ def within_reach(trees: tuple[Path, ...], key: str, account: Account) -> Path:
     for place in (_SHARED_CACHE / "perf-gate", Path(tempfile.gettempdir()) / f"perf-gate-{os.geteuid()}"):
         with contextlib.suppress(OSError):
             return _copied(trees, place, digest, account)
-    raise EnvironmentFailure(
+    raise Unavailable(
         f"{account.name} can reach neither the server programs nor a copy of them",
         where=str(home),
         hint="install perf-gate where every user may read it",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from gate.config import Services
+from gate.errors import EnvironmentFailure
 from gate.model import PostgresServer, RedisServer
 
 Notify = Callable[[str], None]
@@ -56,16 +57,35 @@ class Running(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Servers that the user runs. postgres: URL of a superuser. redis: URLs, one for each side.
+
+    The Redis servers must be empty when they are handed over; they are emptied again for each use.
+    """
+
+    postgres: str = field(repr=False)
+    redis: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a provider is asked for. needed: bytes the data will take, 0 where unknown."""
+    """What a provider is asked for. needed: bytes the data will take, 0 where unknown.
+
+    given: the servers of the external provider; others leave it alone.
+    """
 
     config: Services
     state: Path
     notify: Notify
     needed: int = 0
+    given: Given | None = None
+
+
+class Unavailable(EnvironmentFailure):
+    """This provider cannot supply what is asked for here; another one may."""
 
 
 class Provider(Protocol):
-    """A way of starting services. One file each; EnvironmentFailure on entry says why it cannot."""
+    """A way of starting services, one file each. On entry: Unavailable, or EnvironmentFailure."""
 
     def __call__(self, request: Request) -> AbstractContextManager[Running]: ...

@@ -1,10 +1,11 @@
 """The watchdog: removes what a run has started once the run is gone, even after SIGKILL.
 
-Run as a file by `python -I -S watchdog.py DIRECTORY RECORD`, so it imports little and nothing of ours. Its
-standard input is a pipe whose other end only the gate holds; end of file is the signal. Everything of a
-run lies in one directory that its servers name on their command lines, so a server is found even when the
-gate was killed between starting it and noting its pid. The next run uses the same `sweep` on directories
-that no watchdog has removed, because it was killed too or the machine was switched off.
+Run as a file by `python -I -S watchdog.py DIRECTORY RECORD DOCKER_SOCKET`, so it imports little and
+nothing of ours. Its standard input is a pipe whose other end only the gate holds; end of file is the
+signal. Everything of a run lies in one directory that its servers name on their command lines, or in
+containers that name it in a label, so a server is found even when the gate was killed between starting it
+and noting its pid. The next run uses the same `sweep` on what no watchdog has removed, because it was
+killed too or the machine was switched off.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import signal
 import sys
 import time
 
+LABEL = "perf-gate.run"  # of our containers; its value is the name of the run's directory
 SERVERS = frozenset({"postgres", "initdb", "valkey-server", "redis-server"})
+_DAEMON_TIMEOUT = 30.0
 _PATIENCE = 10.0  # seconds; Postgres kills its own children 5 s after SIGQUIT
 
 
@@ -58,8 +61,14 @@ def end_servers(directory: str) -> None:
             time.sleep(0.01)
 
 
-def sweep(directory: str, record: str) -> None:
-    """End the run's servers, remove its directory, then its record. Safe to repeat, and beside another."""
+def sweep(directory: str, record: str, docker: str = "") -> None:
+    """End the run's servers, remove its directory, then its record. Safe to repeat, and beside another.
+
+    docker: socket of the daemon that runs the servers, empty where they are processes.
+    """
+    if docker:
+        with contextlib.suppress(OSError):  # a daemon that is gone runs no containers
+            remove_containers(docker, os.path.basename(directory))
     end_servers(directory)
     shutil.rmtree(directory, ignore_errors=True)
     if not os.path.lexists(directory):
@@ -67,14 +76,47 @@ def sweep(directory: str, record: str) -> None:
             os.unlink(record)
 
 
+def remove_containers(docker: str, run: str) -> None:
+    """Remove the containers of a run with their volumes, whatever they are doing.
+
+    Speaks to the daemon itself: the watchdog must not depend on packages that may be gone by then.
+    """
+    import json
+    from urllib.parse import quote
+
+    filters = quote(json.dumps({"label": [f"{LABEL}={run}"]}))
+    for container in json.loads(_ask(docker, "GET", f"/containers/json?all=1&filters={filters}") or "[]"):
+        _ask(docker, "DELETE", f"/containers/{container['Id']}?force=1&v=1")
+
+
+def _ask(docker: str, method: str, path: str) -> bytes:
+    """One request to the daemon; its answer, empty where it refuses (a container that is gone already)."""
+    import http.client
+    import socket
+
+    connection = http.client.HTTPConnection("localhost", timeout=_DAEMON_TIMEOUT)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    try:
+        connection.sock.settimeout(_DAEMON_TIMEOUT)
+        connection.sock.connect(docker)
+        connection.request(method, path)
+        answer = connection.getresponse()
+        body = answer.read()
+        return body if answer.status < 300 else b""
+    except http.client.HTTPException as error:
+        raise OSError(str(error)) from error
+    finally:
+        connection.close()
+
+
 def main() -> None:
-    directory, record = sys.argv[1:]
+    directory, record, docker = sys.argv[1:]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # meant for the gate, which may still be cleaning up
     while os.read(sys.stdin.fileno(), 1):
         pass
     if os.path.lexists(record):
-        sweep(directory, record)
+        sweep(directory, record, docker)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def left_behind(tmp_path, owner, name="perf-gate-0123456789abcdef"):
     state = tmp_path / "state"
     state.mkdir(exist_ok=True)
     record = state / f"{name}.json"
-    record.write_text(json.dumps({"directory": str(directory), "owner": owner}))
+    record.write_text(json.dumps({"directory": str(directory), "docker": "", "owner": owner}))
     return state, directory, record
 
 
