@@ -244,16 +244,21 @@ def budget_mark(check: BudgetCheck) -> str:
     return Mark.UNCLEAR.value if check.state is BudgetState.TOO_FEW else Mark.NOTE.value
 
 
+_TIMES = 12  # a terminal's screen is for the verdict; the other formats have them all
+
+
 def _timings(report: Report, width: int) -> Iterator[Text]:
     if not report.timings:
         return
     names = rows.titles(report)
     based = any(each.base_p50 is not None for each in report.timings)
     header = ("times", "case", "", *(("base p50",) if based else ()), "p50", "p95", "p99", "spread", "n")
-    lines = [
-        _Line(cells=("", f.clean(names[each.case]), "", *timing(each, based))) for each in report.timings
-    ]
+    slowest = sorted(report.timings, key=lambda each: -each.p50)[:_TIMES]
+    lines = [_Line(cells=("", f.clean(names[each.case]), "", *timing(each, based))) for each in slowest]
     yield from _table(header, lines, width=width, flexible=1)
+    if len(report.timings) > _TIMES:
+        more = f"the slowest; {len(report.timings) - _TIMES} more in the JSON and the Markdown report"
+        yield from _footer("", more, width)
 
 
 def timing(each: Timing, based: bool) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ def cases(
 
 
 def _route(request: Request) -> str:
-    return f"{request.method} {request.path}"
+    return f"{request.method} {request.path.replace('{' + ANCHOR, '{')}"
 
 
 def _label(variant: Variant, *, shared: bool) -> str:
