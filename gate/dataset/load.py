@@ -50,17 +50,14 @@ def build(server: PostgresServer, database: str, plan: DataPlan, *, notify: Noti
     loaded = [table for table in plan.tables if table.rows]
     try:
         with db.connect(server, database) as conn:
-            conn.execute(f"SET maintenance_work_mem = '{_MEMORY}'".encode())
-            conn.execute("SET session_replication_role = replica")  # the application's triggers stay quiet
-            objects = _objects(conn, [table.quoted for table in loaded])
-            for item in reversed(objects):
-                _run(conn, item.drop, item.what)
-            digests = [(table.name, table.rows, _fill(conn, table, notify)) for table in loaded]
-            _recreate(conn, objects, notify)
-            _finish(conn, loaded)
+            digests = _loaded(conn, loaded, notify)
         started = time.monotonic()
         sampled = collect(server, database)
         notify(f"vacuum and statistics: {time.monotonic() - started:.1f} s")
+    except db.Error as error:
+        raise EnvironmentFailure(
+            f"seeding failed: {_first_line(error)}", where=f"database {database}"
+        ) from error
     finally:
         shuffled.cache_clear()
     template = Template(
@@ -73,6 +70,21 @@ def build(server: PostgresServer, database: str, plan: DataPlan, *, notify: Noti
     )
     seal(server, database, template)
     return template
+
+
+def _loaded(conn: db.Connection, tables: list[Filled], notify: Notify) -> list[tuple[str, int, str]]:
+    """Rows, then constraints and indexes, then sequences; gives (name, rows, digest) of each table."""
+    conn.execute(f"SET maintenance_work_mem = '{_MEMORY}'".encode())
+    conn.execute("SET session_replication_role = replica")  # the application's triggers stay quiet
+    objects = _objects(conn, [table.quoted for table in tables])
+    for item in reversed(objects):
+        _run(conn, item.drop, item.what)
+    digests = [(table.name, table.rows, _fill(conn, table, notify)) for table in tables]
+    # Constraints are checked under the rules the application lives with.
+    conn.execute("SET session_replication_role = origin")
+    _recreate(conn, objects, notify)
+    _finish(conn, tables)
+    return digests
 
 
 def _run(conn: db.Connection, statement: str, what: str) -> None:

@@ -174,7 +174,7 @@ def text(name: str, table: str, stream: Stream, *, rows: int, most: int | None) 
     path = Phrase(stream, "lower", 1, 3, b"/")
     if re.search(r"\be?mail\b", words):
         return (first, Fixed(b"."), last, Fixed(b".")), (code, Fixed(b"@example.com"))
-    if re.search(r"\b(username|login|handle|nick|nickname|screen name)\b", words):
+    if re.search(r"\b(user ?name|login|handle|nick|nickname|screen name)\b", words):
         return (first, last), (code,)
     if re.search(r"\b(url|uri|link|href|website|avatar|image|photo|thumbnail|cover|homepage)\b", words):
         return (Fixed(b"https://example.com/"), path, Fixed(b"-")), (code,)

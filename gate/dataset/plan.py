@@ -283,7 +283,7 @@ class _Planner:
         roles = assign(facts)
         if roles.limit is not None and roles.limit < rows:
             if table.name in self._spec.tables:
-                roles.problems.append(
+                self.problems.append(
                     f"dataset.tables.{table.name}.rows: {rows:,} rows do not fit, {roles.reason}; "
                     f"set it to {roles.limit:,} at most, or give the parents more rows"
                 )

@@ -15,12 +15,11 @@ from gate import db
 from gate.dataset.schema import quoted
 from gate.model import PostgresServer
 
-_NAME = "perf_gate_every_row"
 _TARGET = 10_000
 READ_WHOLE = 300 * _TARGET  # rows; larger tables are sampled at random
 
 _TABLES = """
-SELECT c.oid::regclass::text, quote_ident(n.nspname),
+SELECT c.oid::regclass::text, quote_ident(n.nspname) || '.perf_gate_every_row_' || c.oid,
        (SELECT a.attname FROM pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
         ORDER BY a.attnum LIMIT 1)
@@ -48,9 +47,8 @@ def collect(server: PostgresServer, database: str) -> tuple[str, ...]:
     return tuple(sorted(table for table, large in analysed if large))
 
 
-def _analyze(conn: db.Connection, table: str, schema: str, column: str) -> None:
+def _analyze(conn: db.Connection, table: str, name: str, column: str) -> None:
     """One table, every row. The expression is the cheapest there is: false in all rows of a key."""
-    name = f"{schema}.{_NAME}"
     conn.execute(f"CREATE STATISTICS {name} ON ({quoted(column)} IS NULL) FROM {table}".encode())
     try:
         conn.execute(f"ALTER STATISTICS {name} SET STATISTICS {_TARGET}".encode())
