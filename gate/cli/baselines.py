@@ -8,7 +8,8 @@ from pathlib import Path
 
 from gate import baseline
 from gate.cli.session import LAST_REPORT, SUITES
-from gate.errors import BaselineError, ConfigError
+from gate.errors import ConfigError, MeasurementError
+from gate.explain import failure_of
 from gate.judge import run_of
 from gate.model import ERRORS, Case, Report, SideRun
 from gate.schema import report_from_json
@@ -18,15 +19,18 @@ from gate.target.repository import Repository
 def write_baselines(root: Path, directory: str, side: SideRun) -> tuple[str, ...]:
     """Writes one file per suite of the side, whole or not at all; the names of those that changed.
 
-    A failing case is never stored: raises BaselineError that names it.
+    A failing case is never stored: raises MeasurementError that names it and says how it fails.
     """
-    failing = [
-        str(sample.case) for sample in side.samples if sample.metric == ERRORS and max(sample.values) > 0
-    ]
+    failing = {
+        str(sample.case): failure_of(side, sample.case)
+        for sample in side.samples
+        if sample.metric == ERRORS and max(sample.values) > 0
+    }
     if failing:
-        raise BaselineError(
+        raise MeasurementError(
             f"a failing case cannot become a baseline: {', '.join(sorted(failing))}",
             hint="mend it, or take it out of the configuration",
+            tail=tuple(f"{case}: {said}" for case, said in sorted(failing.items())),
         )
     changed = []
     for suite in SUITES:
