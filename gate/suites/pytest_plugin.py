@@ -81,8 +81,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     option = config.option
     settled = {
-        "benchmark_save": None,
-        "benchmark_autosave": None,
         "benchmark_compare": [],
         "benchmark_compare_fail": [],
         "benchmark_histogram": [],

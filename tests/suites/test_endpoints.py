@@ -180,6 +180,7 @@ def test_the_counted_list_is_fixed_and_warm(side, application):
     worker.next()
     worker.visit(1, warmup=True)
     assert application.paths() == ["/song/1", "/song/2", "/song/3"]
+    worker.visit(4, warmup=True)
     application.seen.clear()
     worker.visit(2)
     assert application.paths() == ["/song/1", "/song/2"]
@@ -295,6 +296,16 @@ def test_masks_take_varying_bytes_out_of_the_size(side, application):
     worker = opened(side, {"name": "x", "path": "/x", "mask": [{"pattern": r"\d+ ms"}]})
     worker.next()
     assert worker.visit(2).sizes == (len("took #"),) * 2
+    worker.close()
+
+
+def test_a_proxy_of_the_environment_is_not_used(side, application, monkeypatch):
+    """Requests go to the application itself, whatever the machine's proxy settings are."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    songs(application)
+    worker = opened(side, SONG)
+    worker.next()
+    assert worker.visit(1).failures == ()
     worker.close()
 
 
