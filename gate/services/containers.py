@@ -14,6 +14,7 @@ import json
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,15 @@ _STOP_SIGNALS = 128  # a container's exit status of a program ended by signal n 
 @contextlib.contextmanager
 def provide(request: Request) -> Iterator[Running]:
     """Postgres and Redis from images; pulled where the daemon has them not."""
-    with _daemon() as (client, socket):
+    with _daemon() as (client, door):
         config = request.config
-        reap_containers(client, socket, request.notify)
+        reap_containers(client, door, request.notify)
         postgres = ensure_image(client, postgres_image(config), request.notify)
         redis = ensure_image(client, full_name(config.redis.image, config.docker.registry), request.notify)
         check_major(postgres, postgres_image(config), config.postgres.version)
         account = choose_account(listed=False)
         with run_directory(
-            request.state, account, needed=request.needed, notify=request.notify, docker=socket
+            request.state, account, needed=request.needed, notify=request.notify, docker=door
         ) as directory:
             launcher = Launcher(client, account, directory, cpuset=config.docker.cpuset)
             running = LocalRunning(
@@ -89,17 +90,30 @@ def _daemon() -> Iterator[tuple[docker.DockerClient, str]]:
             where=url.partition("@")[2] or url,
             hint="unset DOCKER_HOST, or use another provider of services",
         )
+    _knock(url)
     try:
         client = docker.DockerClient(base_url=url, timeout=_TIMEOUT)
     except DockerException as error:
-        raise Unavailable(
-            "no Docker daemon answers", where=url, hint="start Docker, or check the right to use its socket"
-        ) from error
+        raise Unavailable(f"the Docker daemon cannot be used: {_explained(error)}", where=url) from error
     try:
         _check_daemon(client, url)
         yield client, url.removeprefix(_UNIX)
     finally:
         client.close()
+
+
+def _knock(url: str) -> None:
+    """Raises Unavailable with the kernel's reason, which the client's own error buries."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(_TIMEOUT)
+        try:
+            door.connect(url.removeprefix(_UNIX))
+        except OSError as error:
+            raise Unavailable(
+                f"no Docker daemon answers ({error.strerror or error})",
+                where=url,
+                hint="start Docker, or join the group that may use its socket",
+            ) from error
 
 
 def _check_daemon(client: docker.DockerClient, url: str) -> None:
@@ -291,7 +305,7 @@ class Container(Server):
             self._container.remove(force=True, v=True)
 
 
-def reap_containers(client: docker.DockerClient, socket: str, notify: Notify) -> None:
+def reap_containers(client: docker.DockerClient, door: str, notify: Notify) -> None:
     """Remove containers of runs that are gone, also where their record is lost."""
     for container in client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
         run = container.labels.get(LABEL, "")
@@ -302,7 +316,7 @@ def reap_containers(client: docker.DockerClient, socket: str, notify: Notify) ->
         if isinstance(owner, dict) and not lives(owner):
             notify(f"removing a container that a killed run left behind: {container.short_id}")
             with contextlib.suppress(OSError):
-                remove_containers(socket, run)
+                remove_containers(door, run)
 
 
 def _cannot_start(name: str, image: str, error: DockerException) -> EnvironmentFailure:

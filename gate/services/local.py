@@ -50,6 +50,7 @@ class LocalPostgres:
         self._directory = directory
         self._provider = provider
         self._settings = settings
+        self._initdb: Server | None = None
         self._process: Server | None = None
         self._server: PostgresServer | None = None
         self.data = directory / "data"
@@ -72,11 +73,8 @@ class LocalPostgres:
             "--no-instructions",
         ]
         command += ["--auth=trust", *initdb_options(self._programs.major)]
-        initdb = self._spawn(command, "initdb")
-        try:
-            initdb.finish(_INITDB_TIMEOUT)
-        finally:
-            initdb.dispose()
+        self._initdb = self._spawn(command, "initdb")
+        self._initdb.finish(_INITDB_TIMEOUT)
         self._write_access()
 
     def start(self) -> None:
@@ -104,6 +102,12 @@ class LocalPostgres:
                 process.stop(signal.SIGQUIT, timeout=_ABORT_TIMEOUT)
         finally:
             process.dispose()
+
+    def close(self) -> None:
+        """End whatever runs, at once."""
+        self.stop(clean=False)
+        if self._initdb is not None:  # not before: giving a container back takes longer than starting one
+            self._initdb.dispose()
 
     def _stop_cleanly(self, process: Server) -> None:
         status = process.stop(signal.SIGINT, timeout=_STOP_TIMEOUT)
@@ -309,7 +313,7 @@ class LocalRunning(Running):
 
     def close(self) -> None:
         """At once and without writing: the data goes too."""
-        self._postgres.stop(clean=False)
+        self._postgres.close()
         for server in self._redis.values():
             server.stop()
 

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import docker
+import pytest
+from docker.errors import DockerException, ImageNotFound
+
+from gate import db, services
+from gate.config import Services
+from gate.errors import EnvironmentFailure
+from gate.services import containers, watchdog
+from gate.services.running import Unavailable
+
+REGISTRY = "perf-gate-stand-in"
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(scope="module", autouse=True)
+def client():
+    """The daemon, with the stand-in images; their defaults are the official ones, which mislead."""
+    try:
+        client = docker.from_env()
+    except DockerException:
+        pytest.skip("no Docker daemon answers")
+    for image in ("postgres:18", "redis:7"):
+        try:
+            client.images.get(f"{REGISTRY}/{image}")
+        except ImageNotFound:
+            client.close()
+            pytest.skip("no stand-in images: python tools/stand_in_images.py")
+    yield client
+    client.close()
+
+
+def configured(postgres=None, version=18, **more) -> Services:
+    docker_table = {"registry": REGISTRY, **more}
+    return Services.model_validate(
+        {"postgres": {"version": version, "settings": postgres or {}}, "docker": docker_table}
+    )
+
+
+def started(state, config=None, provider="docker", notify=lambda _: None):
+    return services.start(config or configured(), provider=provider, state=state, notify=notify)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, client):
+    with started(tmp_path_factory.mktemp("state")) as running:
+        yield running
+
+
+def ask(server, query, database="postgres"):
+    with db.connect(server, database) as connection:
+        return connection.execute(query).fetchall()
+
+
+def ours(client, directory: str):
+    return client.containers.list(
+        all=True, filters={"label": f"{watchdog.LABEL}={Path(directory).name}"}, ignore_removed=True
+    )
+
+
+def nothing_left(client, directory: str, state: Path) -> None:
+    assert ours(client, directory) == []
+    assert watchdog.servers_of(directory) == []
+    assert not Path(directory).exists()
+    assert list(state.glob("*.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("data_checksums", "off"),
+        ("lc_messages", "C"),
+        ("TimeZone", "UTC"),
+        ("autovacuum", "off"),
+        ("io_method", "sync"),
+        ("listen_addresses", "127.0.0.1"),
+    ],
+)
+def test_the_images_defaults_are_not_taken(running, name, value):
+    """The image would have checksums, another language and every address."""
+    assert ask(running.postgres, f'SHOW "{name}"') == [(value,)]
+
+
+def test_text_sorts_by_bytes(running):
+    """The image's language is en_US."""
+    query = "SELECT datcollate, pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'template1'"
+    assert ask(running.postgres, query) == [("C", "UTF8")]
+
+
+def test_servers_are_known_by_their_directory_and_password(running):
+    """Identity is checked as with every provider."""
+    server = running.postgres
+    assert (server.provider, server.major, server.pid) == ("docker", 18, 1)
+    assert Path(server.data_directory).is_dir()
+    redis = running.redis("identity")
+    with db.redis_client(redis) as client:
+        assert client.dbsize() == 0
+
+
+def test_containers_are_shut_off_as_far_as_they_can_be(running, client):
+    """No rights, no password in what can be inspected, and labels that say whose they are."""
+    redis = running.redis("inspected")
+    for container in ours(client, running.data_place):
+        settings = container.attrs["HostConfig"]
+        assert settings["CapDrop"] == ["ALL"]
+        assert settings["SecurityOpt"] == ["no-new-privileges"]
+        assert json.loads(container.labels[containers.OWNER])["pid"] == os.getpid()
+        assert redis.password not in json.dumps(container.attrs)
+        assert running.postgres.password not in json.dumps(container.attrs)
+
+
+def work(running):
+    """Counts of a fixed piece of work, as a probe would read them."""
+    import psycopg
+
+    server = running.postgres
+    with db.connect(server, "postgres") as connection:
+        connection.execute("CREATE DATABASE work")
+        with db.connect(server, "work") as own:
+            own.execute(
+                "CREATE TABLE t AS SELECT x, repeat('y', x % 90) AS y FROM generate_series(1, 20000) x"
+            )
+            own.execute("CREATE INDEX ON t (y)")
+            own.execute("VACUUM (FREEZE, ANALYZE) t")
+        with psycopg.connect(server.url("work"), autocommit=True) as application:
+            application.execute("SELECT count(*) FROM t WHERE y > 'y' AND x % 7 = 0")
+            application.execute("SELECT * FROM t ORDER BY y, x OFFSET 10 LIMIT 5")
+            application.execute("UPDATE t SET y = 'z' WHERE x < 50")
+        rows = db.statement_counts(connection, "work")
+    return sorted((r.text, r.calls, r.rows, r.blocks, r.temp_blocks, r.wal_records) for r in rows)
+
+
+def test_docker_and_embedded_count_the_same(tmp_path):
+    """The same version, initialised and set the same way, does the same work."""
+    with started(tmp_path) as running:
+        by_docker = work(running)
+    with started(tmp_path, provider="embedded") as running:
+        by_embedded = work(running)
+    assert len(by_docker) == 3
+    assert by_docker == by_embedded
+
+
+def test_saved_data_comes_back_also_by_another_provider(tmp_path):
+    """Saved by docker, restored by docker and by embedded."""
+    saved = tmp_path / "cache" / "key"
+    with started(tmp_path / "state") as running:
+        with db.connect(running.postgres, "postgres") as connection:
+            connection.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) AS x")
+        running.save_data(saved)
+        assert ask(running.postgres, "SELECT count(*) FROM t") == [(1000,)]
+    for provider in ("docker", "embedded"):
+        with started(tmp_path / "state", provider=provider) as running:
+            running.restore_data(saved)
+            assert ask(running.postgres, "SELECT count(*) FROM t") == [(1000,)]
+
+
+def test_a_redis_server_asked_for_again_is_fresh(running, client):
+    """The earlier container is gone."""
+    with db.redis_client(running.redis("again")) as first:
+        first.set("key", "value")
+    before = len(ours(client, running.data_place))
+    with db.redis_client(running.redis("again")) as second:
+        assert second.dbsize() == 0
+    assert len(ours(client, running.data_place)) == before
+
+
+def test_servers_keep_to_their_cores(tmp_path, client):
+    """services.docker.cpuset."""
+    with started(tmp_path, configured(cpuset="0")) as running:
+        (pid,) = watchdog.servers_of(running.data_place)
+        status = Path(f"/proc/{pid}/status").read_text()
+    assert "Cpus_allowed_list:\t0\n" in status
+
+
+def test_nothing_is_left_after_an_orderly_end(tmp_path, client):
+    """No container, no volume, no directory, no record."""
+    volumes = {volume.name for volume in client.volumes.list()}
+    with started(tmp_path) as running:
+        running.redis("head")
+        directory = running.data_place
+    nothing_left(client, directory, tmp_path)
+    assert {volume.name for volume in client.volumes.list()} <= volumes
+
+
+CHILD = """
+import sys
+sys.path[:0] = sys.argv[2].split(":")
+from pathlib import Path
+from gate import services
+from gate.config import Services
+config = Services.model_validate({"postgres": {"version": 18}, "docker": {"registry": sys.argv[3]}})
+with services.start(config, provider="docker", state=Path(sys.argv[1]), notify=lambda _: None) as running:
+    running.redis("head")
+    print(running.data_place, flush=True)
+    input()
+"""
+
+
+@pytest.fixture
+def child(tmp_path):
+    """Another process with services in containers, the directory of its run, and its state directory."""
+    state = tmp_path / "state"
+    path = ":".join([str(ROOT), *(entry for entry in sys.path if entry.endswith("site-packages"))])
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(state), path, REGISTRY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd="/",
+    ) as process:
+        assert process.stdout is not None
+        directory = process.stdout.readline().strip()
+        assert directory
+        yield process, directory, state
+        process.kill()
+
+
+def watchdog_of(directory: str) -> int:
+    lines = subprocess.run(["ps", "-wweo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    (line,) = [line for line in lines.splitlines() if watchdog.__file__ in line and directory in line]
+    return int(line.split()[0])
+
+
+def gone(pid: int) -> None:
+    import select
+
+    descriptor = os.pidfd_open(pid)
+    try:
+        assert select.select([descriptor], [], [], 20)[0]
+    finally:
+        os.close(descriptor)
+
+
+def test_the_watchdog_removes_everything_after_sigkill(child, client):
+    """It speaks to the daemon itself."""
+    process, directory, state = child
+    pid = watchdog_of(directory)
+    process.kill()
+    gone(pid)
+    nothing_left(client, directory, state)
+
+
+@pytest.mark.parametrize("record", ["kept", "lost"])
+def test_the_next_run_removes_what_a_killed_watchdog_could_not(child, client, tmp_path, record):
+    """By the record, and where that is lost the containers by their labels."""
+    process, directory, state = child
+    pid = watchdog_of(directory)
+    os.kill(pid, signal.SIGKILL)
+    gone(pid)
+    process.kill()
+    process.wait()
+    assert len(ours(client, directory)) == 3
+    said: list[str] = []
+    with started(state if record == "kept" else tmp_path / "other", notify=said.append):
+        assert ours(client, directory) == []
+        assert watchdog.servers_of(directory) == []
+    assert any("killed" in text for text in said)
+    if record == "lost":
+        watchdog.sweep(directory, str(next(state.glob("*.json"))))
+    nothing_left(client, directory, state)
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(child, client, running):
+    """Neither takes the other for a leftover."""
+    process, directory, state = child
+    assert len(ours(client, directory)) == 3
+    with started(state) as third:
+        assert ask(third.postgres, "SELECT 1") == ask(running.postgres, "SELECT 1") == [(1,)]
+    assert len(ours(client, directory)) == 3
+    process.communicate("\n")
+    nothing_left(client, directory, state)
+
+
+def test_a_setting_that_postgres_refuses_is_said_in_its_words(tmp_path, client):
+    """From the container's log."""
+    with pytest.raises(EnvironmentFailure, match="ended while starting") as caught:
+        started(tmp_path, configured({"wrk_mem": "1MB"})).__enter__()
+    assert any('unrecognized configuration parameter "wrk_mem"' in line for line in caught.value.tail)
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_an_image_that_does_not_exist_is_named(tmp_path):
+    """Another provider may then be tried."""
+    with pytest.raises(Unavailable, match="cannot be pulled") as caught:
+        started(tmp_path, configured(registry="127.0.0.1:1")).__enter__()
+    assert caught.value.where == "127.0.0.1:1/postgres:18"
+
+
+def test_postgres_killed_behind_our_back_is_said(tmp_path, client):
+    """Its container is gone when it is to be stopped."""
+    with started(tmp_path) as running:
+        for container in ours(client, running.data_place):
+            container.remove(force=True, v=True)
+        with pytest.raises(EnvironmentFailure, match="did not stop cleanly"):
+            running.save_data(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
