@@ -28,7 +28,7 @@ PROVIDERS: dict[str, Provider] = {
     external.NAME: external.provide,
 }
 # What production runs first; what needs nothing second. Servers of the user's own are never guessed.
-AUTO = (embedded.NAME, system.NAME)
+AUTO = (containers.NAME, embedded.NAME, system.NAME)
 
 
 @contextmanager
