@@ -186,15 +186,16 @@ class Columns:
     def _place(self, key: ForeignKey, given: config.Column) -> Places | None:
         parents = self._facts.parents(key)
         stream = self.stream(*key.columns)
+        role = self._roles.columns.get(key.columns[0])
         if key.target == self._table.name:
-            return Earlier(stream)
+            rows = self._facts.rows
+            return InOrder(rows, first=rows - 1) if role is not None else Earlier(stream)
         if parents == 0:
             self.problems.append(
                 f"{self._table.name}.{', '.join(key.columns)} must refer to {key.target}, which has no rows; "
                 f"set dataset.tables.{key.target}.rows, or dataset.tables.{self._table.name}.rows = 0"
             )
             return None
-        role = self._roles.columns.get(key.columns[0])
         if role is not None and role.kind == "lead":
             return self._fanout
         if role is not None and role.kind == "one-to-one":
@@ -428,6 +429,8 @@ class Columns:
             rest = exact - (code.width if lead else 0)
             return Text((), (*lead, *((Hexadecimal(stream, rest),) if rest else ())))
         stem, suffix = names.text(column.name, self._table.name, stream, rows=self._facts.rows, most=most)
+        if most is not None and fixed_width(suffix) > most:
+            stem, suffix = (*stem[:1],), ()
         if given.length is not None:
             stem, suffix = (Running(stream, given.length, most, max(least, 1)),), ()
         elif least > 3 and not suffix:
@@ -549,6 +552,14 @@ class Columns:
                 source = self._plain(other)
                 return source if isinstance(source, Packed) else None
         return None
+
+
+def fixed_width(pieces: tuple[Piece, ...]) -> int:
+    """Characters of codes and literals."""
+    widths = (
+        len(piece.text) if isinstance(piece, Literal) else getattr(piece, "width", 0) for piece in pieces
+    )
+    return sum(widths)
 
 
 def literal(value: config.Scalar) -> str:

@@ -319,9 +319,9 @@ class _Planner:
             elif rows and not self._implied(key, found):
                 own = [name for name in key.columns if name not in found] or list(key.columns)
                 self.problems.append(
-                    f"{table.name}: {key.name} ({', '.join(key.columns)}) shares columns with another foreign "
-                    f'key; set dataset.tables.{table.name}.columns.{own[-1]}.nulls = "100%" if it may be NULL, '
-                    f"or name {table.name} in dataset.ignore"
+                    f"{table.name}: {key.name} ({', '.join(key.columns)}) shares columns with another "
+                    f'foreign key; set dataset.tables.{table.name}.columns.{own[-1]}.nulls = "100%" '
+                    f"if it may be NULL, or name {table.name} in dataset.ignore"
                 )
         return found
 

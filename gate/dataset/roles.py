@@ -20,7 +20,11 @@ from gate.dataset.texts import LONGEST_CODE
 
 Kind = Literal["unique", "lead", "partner", "position", "first", "one-to-one", "counted"]
 _SMALL = 1_000_000  # a range of whole numbers up to this size is a list of values, not a key
-_CARRIERS = (*TEXTS, "uuid", *INTEGERS, "numeric", "timestamp", "timestamptz", "bytea", *ADDRESSES, "float8")
+_CARRIERS = (
+    *(*TEXTS, "uuid", *INTEGERS, "numeric", "timestamp", "timestamptz", "bytea", *ADDRESSES),
+    *("float8", "float4", "interval", "time"),
+)
+_CAPACITY = {**ADDRESSES, "float4": 2**24, "time": 86_400_000_000}  # different values of a type
 DATES = 730  # days that a date in a unique set may take
 
 
@@ -91,7 +95,7 @@ def _settle(unique: Unique, facts: Facts, roles: Roles) -> None:
     if unique.predicate and _by_predicate(unique, facts, roles):
         return
     groups = _groups(unique, facts)
-    for attempt in (_single, _positions, _carrier, _partners, _counted):
+    for attempt in (_single, _positions, _carrier, _partners, _one_to_one, _counted):
         if attempt(unique, groups, facts, roles):
             return
     roles.problems.append(_unsolved(unique, facts))
@@ -171,7 +175,7 @@ def capable(column: Column, facts: Facts) -> bool:
     low, high = bounds(column, facts.rules)
     if column.type in (*INTEGERS, "numeric", "float8"):
         return high - max(low, 0) + 1 >= facts.rows
-    return ADDRESSES.get(column.type, facts.rows) >= facts.rows
+    return _CAPACITY.get(column.type, facts.rows) >= facts.rows
 
 
 def longest(column: Column, found: tuple[Rule, ...]) -> int | None:
@@ -213,6 +217,22 @@ def _partners(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Rol
     roles.cap(size)
     _take_lead(lead, roles)
     return True
+
+
+def _one_to_one(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Roles) -> bool:
+    """As a last resort one foreign key of the set refers to another row each time."""
+    own = [
+        key
+        for key in facts.table.keys
+        if key.target == facts.table.name and facts.keys.get(key.columns[0]) == key
+    ]
+    for key in (*groups, *own):
+        inside = set(key.columns) <= set(unique.columns)
+        if inside and not _taken(key.columns, roles) and (key in own or facts.parents(key) >= facts.rows):
+            for name in key.columns:
+                roles.columns[name] = Role("one-to-one")
+            return True
+    return False
 
 
 def _counted(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Roles) -> bool:

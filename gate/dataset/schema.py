@@ -4,6 +4,8 @@ Constraints and indexes are kept as the server itself writes them, so that what 
 load is recreated word for word.
 """
 
+# ruff: noqa: S608 - statements are made of constants and of the catalogue's own names, quoted
+
 from __future__ import annotations
 
 import hashlib
@@ -229,9 +231,12 @@ def contents(conn: Connection, table: Table) -> str:
     """A digest of the rows a migration has put into a table, without its times of day."""
     kept = [c for c in table.columns if c.category not in ("D", "T") and not c.generated]
     row = "ROW(" + ", ".join(quoted(column.name) for column in kept) + ")::text"
-    statement = f"SELECT count(*), md5(coalesce(string_agg(r, E'\\n' ORDER BY r), '')) FROM (SELECT {row} FROM {table.quoted}) AS t(r)"
-    count, digest = conn.execute(statement).fetchall()[0]
-    return f"{table.name}\t{count}\t{digest}"
+    statement = (
+        "SELECT count(*), md5(coalesce(string_agg(r, E'\\n' ORDER BY r), '')) "
+        f"FROM (SELECT {row} FROM {table.quoted}) AS t(r)"
+    )
+    count, found = conn.execute(statement).fetchall()[0]
+    return f"{table.name}\t{count}\t{found}"
 
 
 def digest(*parts: str, size: int = 20) -> str:
@@ -275,7 +280,8 @@ ORDER BY a.attrelid, a.attnum
 _TYPES = """
 SELECT t.oid::bigint, t.typname, t.typtype::text, t.typelem::bigint, t.typbasetype::bigint, t.typtypmod,
        t.typnotnull,
-       (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
+       (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder)
+        FROM pg_enum e WHERE e.enumtypid = t.oid),
        t.typdefault, t.typcategory::text, format_type(t.oid, -1)
 FROM pg_type t
 """
@@ -319,10 +325,11 @@ ORDER BY i.indexrelid
 # the rest sorted by name. All of it is in the template, so all of it is in the template's key.
 _EVERYTHING = f"""
 SELECT kind, place, name, text FROM (
-  SELECT 1 AS kind, 0::bigint AS place, format('%s.%s.%s', n.nspname, c.relname, lpad(a.attnum::text, 5, '0')) AS name,
-         format('%s %s %s %s %s %s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-                pg_get_expr(d.adbin, d.adrelid), a.attgenerated, a.attidentity, a.attstorage,
-                to_jsonb(a) ->> 'attstattarget') AS text
+  SELECT 1 AS kind, 0::bigint AS place,
+         format('%s.%s.%s', n.nspname, c.relname, lpad(a.attnum::text, 5, '0')) AS name,
+         concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+                   pg_get_expr(d.adbin, d.adrelid), a.attgenerated, a.attidentity, a.attstorage,
+                   to_jsonb(a) ->> 'attstattarget') AS text
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
   WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND {_NAMESPACE}
@@ -331,38 +338,44 @@ SELECT kind, place, name, text FROM (
   FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_namespace n ON n.oid = x.relnamespace
   WHERE {_NAMESPACE}
   UNION ALL
-  SELECT 3, row_number() OVER (ORDER BY k.oid), format('%s %s', k.conrelid::regclass, k.conname), pg_get_constraintdef(k.oid)
+  SELECT 3, row_number() OVER (ORDER BY k.oid), format('%s %s', k.conrelid::regclass, k.conname),
+         pg_get_constraintdef(k.oid)
   FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace WHERE {_NAMESPACE}
   UNION ALL
-  SELECT 4, 0, c.oid::regclass::text, concat_ws(' ', c.relkind, c.relpersistence, c.reloptions::text, pg_get_viewdef(c.oid))
+  SELECT 4, 0, c.oid::regclass::text,
+         concat_ws(' ', c.relkind, c.relpersistence, c.reloptions::text,
+                   CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('v', 'm') AND {_NAMESPACE} AND {_NOT_EXTENSION.format("c.oid")}
-  UNION ALL
-  SELECT 5, 0, c.oid::regclass::text, concat_ws(' ', c.relkind, c.relpersistence, c.reloptions::text)
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {_NAMESPACE}
+  WHERE c.relkind IN ('r', 'p', 'v', 'm') AND {_NAMESPACE} AND {_NOT_EXTENSION.format("c.oid")}
   UNION ALL
   SELECT 6, 0, p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid))
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
   WHERE p.prokind IN ('f', 'p') AND {_NAMESPACE} AND {_NOT_EXTENSION.format("p.oid")}
   UNION ALL
-  SELECT 7, 0, format('%s %s', t.tgrelid::regclass, t.tgname), concat_ws(' ', t.tgenabled, pg_get_triggerdef(t.oid))
+  SELECT 7, 0, format('%s %s', t.tgrelid::regclass, t.tgname),
+         concat_ws(' ', t.tgenabled, pg_get_triggerdef(t.oid))
   FROM pg_trigger t WHERE NOT t.tgisinternal
   UNION ALL
   SELECT 8, 0, e.extname::text, e.extversion FROM pg_extension e
   UNION ALL
   SELECT 9, 0, t.oid::regtype::text,
          concat_ws(' ', t.typtype, format_type(t.typbasetype, t.typtypmod), t.typnotnull, t.typdefault,
-                   (SELECT string_agg(l.enumlabel, ',' ORDER BY l.enumsortorder) FROM pg_enum l WHERE l.enumtypid = t.oid))
-  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype IN ('e', 'd') AND {_NAMESPACE}
+                   (SELECT string_agg(l.enumlabel, ',' ORDER BY l.enumsortorder)
+                    FROM pg_enum l WHERE l.enumtypid = t.oid))
+  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+  WHERE t.typtype IN ('e', 'd') AND {_NAMESPACE}
   UNION ALL
   SELECT 10, 0, q.seqrelid::regclass::text,
-         concat_ws(' ', q.seqstart, q.seqincrement, q.seqmin, q.seqmax, q.seqcache, q.seqcycle, format_type(q.seqtypid, -1))
+         concat_ws(' ', q.seqstart, q.seqincrement, q.seqmin, q.seqmax, q.seqcache, q.seqcycle,
+                   format_type(q.seqtypid, -1))
   FROM pg_sequence q
   UNION ALL
   SELECT 11, 0, s.stxname::text, pg_get_statisticsobjdef(s.oid) FROM pg_statistic_ext s
   UNION ALL
-  SELECT 12, 0, format('%s %s', p.polrelid::regclass, p.polname), concat_ws(' ', p.polcmd, p.polpermissive,
-         pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) FROM pg_policy p
+  SELECT 12, 0, format('%s %s', p.polrelid::regclass, p.polname),
+         concat_ws(' ', p.polcmd, p.polpermissive, pg_get_expr(p.polqual, p.polrelid),
+                   pg_get_expr(p.polwithcheck, p.polrelid))
+  FROM pg_policy p
 ) objects
 ORDER BY kind, place, name, text
 """

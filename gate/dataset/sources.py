@@ -249,13 +249,14 @@ class Shuffled:
 
 @dataclass(frozen=True, slots=True)
 class InOrder:
-    """Row by row, `each` rows in a place, starting over after `size` places."""
+    """Row by row from place `first`, `each` rows in a place, starting over after `size` places."""
 
     size: int
     each: int = 1
+    first: int = 0
 
     def places(self, span: Span) -> Integers:
-        return span.numbers() // self.each % self.size
+        return (span.numbers() // self.each + self.first) % self.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,8 @@ def test_parents_are_skewed_and_not_the_oldest_ones(migrated, seed, spec, look):
     songs, lists = look(
         template,
         "SELECT song_id, count(*) FROM playlist_songs GROUP BY 1 ORDER BY 2 DESC",
-        "SELECT count(*), min(position), max(position) FROM playlist_songs GROUP BY playlist_id ORDER BY 1 DESC",
+        "SELECT count(*), min(position), max(position) FROM playlist_songs "
+        "GROUP BY playlist_id ORDER BY 1 DESC",
     )
     assert songs[0][1] > 10 * songs[len(songs) // 2][1]
     assert sum(song for song, _ in songs[:10]) / 10 > 400
@@ -242,8 +243,8 @@ def test_overrides_are_honoured(migrated, seed, spec, look):
     template = seed(migrated("overrides", "music.sql"), spec(tables=tables))
     ((failed, titles, low, high, length, absent),), ((hottest,),), people = look(
         template,
-        "SELECT avg((status = 'failed')::int)::float, count(DISTINCT title), min(duration_ms), max(duration_ms), "
-        "avg(length(lyrics))::float, avg((lyrics IS NULL)::int)::float FROM songs",
+        "SELECT avg((status = 'failed')::int)::float, count(DISTINCT title), min(duration_ms), "
+        "max(duration_ms), avg(length(lyrics))::float, avg((lyrics IS NULL)::int)::float FROM songs",
         "SELECT max(n) FROM (SELECT count(*) AS n FROM songs GROUP BY artist_id) AS t",
         "SELECT email, age FROM users WHERE id = 7",
     )
@@ -289,7 +290,7 @@ def test_a_failed_copy_names_the_table(server, migrated, spec):
     plan = dataset.describe(server, database, spec(tables=MUSIC), scale=1.0)
     with db.connect(server, database) as conn:
         conn.execute("ALTER TABLE songs ADD CONSTRAINT late CHECK (id <> 3000)")
-    with pytest.raises(EnvironmentFailure, match="loading songs failed.*late"):
+    with pytest.raises(EnvironmentFailure, match=r"loading songs failed.*late"):
         dataset.build(server, database, plan, notify=lambda _: None)
     assert dataset.find(server, plan.key) is None
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("rows of")]

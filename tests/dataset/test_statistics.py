@@ -9,9 +9,15 @@ from gate import dataset, db
 pytestmark = pytest.mark.services
 
 STATISTICS = """
-SELECT tablename, attname, inherited, null_frac, avg_width, n_distinct, most_common_vals::text, most_common_freqs::text,
-       histogram_bounds::text, correlation, most_common_elems::text, most_common_elem_freqs::text
+SELECT tablename, attname, inherited, null_frac, avg_width, n_distinct, most_common_vals::text,
+       most_common_freqs::text, histogram_bounds::text, correlation, most_common_elems::text,
+       most_common_elem_freqs::text
 FROM pg_stats WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2
+"""
+
+SIZES = """
+SELECT relname, reltuples, relpages, relallvisible FROM pg_class
+WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace ORDER BY 1
 """
 
 
@@ -47,39 +53,40 @@ def test_two_builds_have_the_same_statistics_with_the_usual_number_of_entries(an
         assert found == two.execute(STATISTICS).fetchall()
         assert {"songs_title", "users_username"} <= {row[0] for row in found}
         largest = one.execute(
-            "SELECT max(array_length(most_common_freqs, 1)), max(array_length(histogram_bounds::text::text[], 1)) "
-            "FROM pg_stats WHERE schemaname = 'public' AND attname NOT IN ('details', 'search')"
+            "SELECT max(array_length(most_common_freqs, 1)), "
+            "max(array_length(histogram_bounds::text::text[], 1)) FROM pg_stats "
+            "WHERE schemaname = 'public' AND attname NOT IN ('details', 'search')"
         ).fetchall()[0]
         assert largest == (100, 101)
-        sizes = "SELECT relname, reltuples, relpages, relallvisible FROM pg_class WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace ORDER BY 1"
-        assert one.execute(sizes).fetchall() == two.execute(sizes).fetchall()
+        assert one.execute(SIZES).fetchall() == two.execute(SIZES).fetchall()
         assert one.execute("SELECT count(*) FROM pg_statistic_ext").fetchall() == [(0,)]
-        assert one.execute(
-            "SELECT count(*) FROM pg_attribute WHERE attstattarget >= 0 AND attnum > 0"
-        ).fetchall() == [(0,)]
+        targets = "SELECT count(*) FROM pg_attribute WHERE attstattarget >= 0 AND attnum > 0"
+        assert one.execute(targets).fetchall() == [(0,)]
 
 
 def test_estimates_are_exact_and_planning_is_quick(analysed):
     """The number of distinct parents is known, and a self join plans in about a millisecond at most."""
     with analysed("planned") as conn:
-        stated, real = conn.execute(
-            "SELECT (SELECT CASE WHEN n_distinct < 0 THEN -n_distinct * 90000 ELSE n_distinct END FROM pg_stats "
-            "WHERE tablename = 'playlist_songs' AND attname = 'song_id'), (SELECT count(DISTINCT song_id) FROM playlist_songs)"
-        ).fetchall()[0]
+        stated = conn.execute(
+            "SELECT CASE WHEN n_distinct < 0 THEN -n_distinct * 90000 ELSE n_distinct END FROM pg_stats "
+            "WHERE tablename = 'playlist_songs' AND attname = 'song_id'"
+        ).fetchall()[0][0]
+        real = conn.execute("SELECT count(DISTINCT song_id) FROM playlist_songs").fetchall()[0][0]
         assert stated == pytest.approx(real, rel=0.001)
-        join = "EXPLAIN (SUMMARY, FORMAT json) SELECT 1 FROM playlist_songs a JOIN playlist_songs b USING (song_id)"
+        join = (
+            "EXPLAIN (SUMMARY, FORMAT json) "
+            "SELECT 1 FROM playlist_songs a JOIN playlist_songs b USING (song_id)"
+        )
         times = [conn.execute(join).fetchall()[0][0][0]["Planning Time"] for _ in range(20)]
         assert min(times) < 1.5
 
 
 def test_a_lookup_by_key_uses_its_index(analysed):
     """Plans are sensible, and nothing is left to prune: reading writes no WAL."""
+    position = "SELECT pg_current_wal_insert_lsn()"
     with analysed("sensible") as conn:
-        plan = conn.execute(
-            "EXPLAIN SELECT * FROM playlist_songs WHERE playlist_id = 5 ORDER BY position"
-        ).fetchall()
-        assert "playlist_songs_pkey" in str(plan)
-        conn.execute("SELECT pg_stat_force_next_flush()")
-        before = conn.execute("SELECT pg_current_wal_insert_lsn()").fetchall()
+        lookup = "EXPLAIN SELECT * FROM playlist_songs WHERE playlist_id = 5 ORDER BY position"
+        assert "playlist_songs_pkey" in str(conn.execute(lookup).fetchall())
+        before = conn.execute(position).fetchall()
         conn.execute("SELECT count(*), max(title) FROM songs")
-        assert conn.execute("SELECT pg_current_wal_insert_lsn()").fetchall() == before
+        assert conn.execute(position).fetchall() == before
