@@ -19,7 +19,6 @@ from gate.services.place import LEAST_FREE, no_room
 LOOPBACK = "127.0.0.1"
 # None of the user's PG*, LD_* or locale variables reaches a server: they would change what is measured.
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-_POLL = 0.003  # seconds; a server is ready within 30 ms of its start
 _PORT_TAKEN = re.compile("address already in use", re.IGNORECASE)
 _NO_SPACE = re.compile("no space left on device", re.IGNORECASE)
 _TAIL_LINES = 20
@@ -33,8 +32,10 @@ class Server(ABC):
     """A program that was started for this run, as a process or in a container. name: for messages.
 
     directory: what lies on the file system that it fills. log: where its output can be read.
+    interval: seconds between two looks at it; a process is ready within 30 ms of its start.
     """
 
+    interval = 0.003
     name: str
     directory: Path
     log: str
@@ -68,7 +69,7 @@ class Server(ABC):
                 raise self.failure(f"{self.name} ended while starting (exit {status})")
             if time.monotonic() > deadline:
                 raise self.failure(f"{self.name} was not ready after {timeout:g} s")
-            time.sleep(_POLL)
+            time.sleep(self.interval)
 
     def finish(self, timeout: float) -> None:
         """Wait for a program that ends by itself; EnvironmentFailure unless it does so with 0."""
@@ -94,7 +95,7 @@ class Server(ABC):
     def _wait(self, timeout: float) -> int | None:
         deadline = time.monotonic() + timeout
         while (status := self.exit_status()) is None and time.monotonic() < deadline:
-            time.sleep(_POLL)
+            time.sleep(self.interval)
         return status
 
     def failure(self, message: str) -> EnvironmentFailure:
