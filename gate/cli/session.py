@@ -256,6 +256,14 @@ class Clock:
         return tuple(Phase(name=name, seconds=round(spent, 3)) for name, spent in self._spent.items())
 
 
+def given_servers(environ: Mapping[str, str]) -> services.Given | None:
+    """The servers of `--services external`: one Postgres, and one Redis for each side, comma-separated."""
+    postgres, redis = environ.get("PERF_GATE_POSTGRES_URL"), environ.get("PERF_GATE_REDIS_URLS")
+    if not postgres or not redis:
+        return None
+    return services.Given(postgres=postgres, redis=tuple(url.strip() for url in redis.split(",")))
+
+
 class Gate:
     """One run's live parts: the scratch directory, the services and the prepared sides."""
 
@@ -277,6 +285,7 @@ class Gate:
                     provider=self.options.services,
                     state=self.options.cache / "state",
                     notify=self.clock.notify,
+                    given=given_servers(self.options.environ),
                 )
             )
         head = self._with_data(head)
@@ -352,7 +361,7 @@ class Gate:
         found = dataset.find(self.running.postgres, plan.key)
         if found is not None:
             return found
-        cached = self.cache.find(plan.key)
+        cached = self.cache.find(plan.key) if self.running.keeps_data else None
         # A restore replaces the whole server's data, so it is only for the first side.
         if cached is not None and not self._holds_templates():
             self.clock.notify("restoring the seeded data set from the cache")
@@ -363,8 +372,9 @@ class Gate:
         self._check_space(plan)
         self.clock.notify(f"seeding {plan.rows:,} rows")
         template = dataset.build(self.running.postgres, database, plan, notify=self.clock.notify)
-        self.running.save_data(self.cache.place(plan.key))
-        self.cache.prune()
+        if self.running.keeps_data:
+            self.running.save_data(self.cache.place(plan.key))
+            self.cache.prune()
         return template
 
     def _holds_templates(self) -> bool:
