@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -60,8 +61,8 @@ def test_the_first_line_of_an_n_plus_one(applied: Callable[[Path], Project]) -> 
     """It names the endpoint, the queries before and after, and the statement with its calls."""
     ended, _ = applied(ROOT / "tests" / "regressions" / "D1-playlist-artist-in-loop.patch").run()
     assert re.match(
-        r"blocked: GET /\S+ .*: 3 -> \d+ queries; SELECT \.\.\. FROM artists WHERE artists\.id = \$1 "
-        r"ran \d+ times \(was 0\)",
+        r"blocked: GET /\S+ .*: 3 -> [\d.]+ queries; SELECT \.\.\. FROM artists WHERE artists\.id = \$1\S* "
+        r"ran [\d.]+ times \(was 0\)",
         ended.first,
     ), ended.first
 
@@ -128,7 +129,7 @@ def test_against_none_compares_nothing_and_exits_0(project: Project) -> None:
 
 def test_base_is_measured_where_its_stored_counts_are_of_other_data(project: Project) -> None:
     """With another scale the stored counts cannot be used: base is started and counted in the same run."""
-    ended, report = project.run("--scale", "0.5", "--only", "endpoints/playlist*")
+    ended, report = project.run("--scale", "0.8", "--only", "endpoints/playlist*")
     assert ended.code == 0, ended.out + ended.err
     assert report["sides"]["base"]["stored"] is False
     assert {sample["side"] for sample in report["run"]["samples"]} == {"base", "head"}
@@ -136,7 +137,7 @@ def test_base_is_measured_where_its_stored_counts_are_of_other_data(project: Pro
 
 def test_stored_counts_of_other_data_are_incomparable_under_against_stored(project: Project) -> None:
     """Nothing could be compared: exit 5, with the reason."""
-    ended, _ = project.run("--scale", "0.5", "--against", "stored", "--only", "endpoints/health")
+    ended, _ = project.run("--scale", "0.8", "--against", "stored", "--only", "endpoints/health")
     assert ended.code == 5
     assert "data set" in ended.first
 
@@ -148,11 +149,25 @@ def test_two_runs_give_identical_counts(project: Project) -> None:
     assert counts(first) == counts(second)
 
 
+def another_python() -> str | None:
+    """The path of a Python of another minor version that works, as it is here or below pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    for minor in (12, 13, 14):
+        named = [shutil.which(f"python3.{minor}"), *pyenv.glob(f"3.{minor}.*/bin/python3")]
+        for path in (str(each) for each in named if each):
+            if (
+                minor != sys.version_info.minor
+                and subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode == 0
+            ):
+                return path
+    return None
+
+
 def test_another_directory_and_another_data_key_of_python_give_identical_counts(
     project: Project, tmp_path: Path
 ) -> None:
     """Another interpreter of the same application counts the same, from a path of another length."""
-    other = next((p for p in ("python3.12", "python3.13", "python3.14") if shutil.which(p)), None)
+    other = another_python()
     elsewhere = Project(tmp_path / "a-much-longer-name-for-the-same-thing", project.cache)
     subprocess.run(["git", "clone", "--quiet", str(project.path), str(elsewhere.path)], check=True)
     if other is not None:
