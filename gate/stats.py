@@ -10,8 +10,10 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from scipy.stats import binom
-from scipy.stats import t as student
+import numpy as np
+
+# scipy.special has the same distribution functions as scipy.stats and loads in a tenth of the second.
+from scipy.special import bdtr, stdtrit
 
 from gate.model import (
     METRICS,
@@ -167,11 +169,12 @@ def quantile_interval(ordered: Sequence[float], share: float, *, confidence: flo
     """
     n = len(ordered)
     tail = (1 - confidence) / 2
-    low = int(binom.ppf(tail, n, share)) - 1
-    high = int(binom.ppf(1 - tail, n, share))
+    below = bdtr(np.arange(n), n, share)  # below[k]: chance that at most k values lie below the quantile
+    low = int(np.searchsorted(below, tail)) - 1
+    high = int(np.searchsorted(below, 1 - tail))
     if low < 0 or high >= n:
         return None
-    reached = float(binom.cdf(high, n, share) - binom.cdf(low, n, share))
+    reached = float(below[high] - below[low])
     return Interval(low=ordered[low], high=ordered[high], confidence=reached)
 
 
@@ -180,6 +183,6 @@ def mean_interval(values: Sequence[float], *, confidence: float) -> Interval | N
     n = len(values)
     if n < 2:
         return None
-    half = float(student.ppf((1 + confidence) / 2, n - 1)) * statistics.stdev(values) / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * statistics.stdev(values) / math.sqrt(n)
     mean = statistics.fmean(values)
     return Interval(low=mean - half, high=mean + half, confidence=confidence)
