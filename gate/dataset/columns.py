@@ -85,6 +85,16 @@ class Surroundings:
     referenced: frozenset[str]
 
 
+_OF_A_KEY = frozenset(("nulls", "distribution", "skew"))
+_OF_A_ROLE = frozenset(("nulls", "relative"))
+_OF_A_UNIQUE_COLUMN = frozenset(("nulls", "relative", "length", "pattern", "low"))
+
+
+def _beyond(given: config.Column, honoured: frozenset[str]) -> list[str]:
+    """The keys of an override that are set and not among these."""
+    return sorted(given.model_fields_set - honoured)
+
+
 class Columns:
     """Chooses the sources of one table's columns; problems collects what cannot be honoured."""
 
@@ -178,6 +188,9 @@ class Columns:
 
     def _reference(self, column: Column, given: config.Column) -> Source | None:
         key = self._facts.keys[column.name]
+        self._refuse(column, _beyond(given, _OF_A_KEY), f"it refers to {key.target}")
+        if given.distribution == "lognormal":
+            self._refuse(column, ["distribution = lognormal"], "zipf, uniform and sequence choose parents")
         if key not in self._places:
             self._places[key] = self._place(key, given)
         place = self._places[key]
@@ -232,9 +245,17 @@ class Columns:
             return InOrder(role.size, role.each)
         return Weighted(stream, weights)
 
+    def _refuse(self, column: Column, asked: list[str], reason: str) -> None:
+        """An override that would have no effect is an error, never ignored."""
+        if asked:
+            where = f"dataset.tables.{self._table.name}.columns.{column.name}"
+            self.problems.append(f"{where}: {', '.join(asked)} cannot be honoured: {reason}")
+
     # Roles and rules
 
     def _by_role(self, column: Column, role: Role, given: config.Column) -> Source | None:
+        honoured = _OF_A_UNIQUE_COLUMN if role.kind == "unique" else _OF_A_ROLE
+        self._refuse(column, _beyond(given, honoured), "the column keeps the rows of a unique key apart")
         if role.kind == "first" and self._fanout is not None:
             return FirstOnly(self._fanout, role.inverted)
         if role.kind == "position" and self._fanout is not None:

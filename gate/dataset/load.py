@@ -9,17 +9,19 @@ loading into indexed tables, and the order decides between plans of equal cost.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from gate import db
 from gate.dataset import encode
-from gate.dataset.plan import DataPlan, Filled
-from gate.dataset.schema import digest, quoted
+from gate.dataset.plan import DataPlan
+from gate.dataset.rehearsal import Filled
+from gate.dataset.schema import digest, quoted, said
 from gate.dataset.statistics import collect
 from gate.dataset.streams import shuffled
 from gate.dataset.templates import PREFIX, Template, seal
@@ -55,9 +57,7 @@ def build(server: PostgresServer, database: str, plan: DataPlan, *, notify: Noti
         sampled = collect(server, database)
         notify(f"vacuum and statistics: {time.monotonic() - started:.1f} s")
     except db.Error as error:
-        raise EnvironmentFailure(
-            f"seeding failed: {_first_line(error)}", where=f"database {database}"
-        ) from error
+        raise EnvironmentFailure(f"seeding failed: {said(error)}", where=f"database {database}") from error
     finally:
         shuffled.cache_clear()
     template = Template(
@@ -92,14 +92,10 @@ def _run(conn: db.Connection, statement: str, what: str) -> None:
         conn.execute(statement.encode())
     except db.Error as error:
         raise EnvironmentFailure(
-            f"seeding failed: {_first_line(error)}",
+            f"seeding failed: {said(error)}",
             where=what,
             hint="see the constraint, or name its table in dataset.ignore",
         ) from error
-
-
-def _first_line(error: db.Error) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 # Constraints and indexes
@@ -152,12 +148,13 @@ def _fill(conn: db.Connection, table: Filled, notify: Notify) -> str:
             statement = f"COPY {table.quoted} ({names}) FROM STDIN (FORMAT binary, FREEZE)"
             with conn.cursor().copy(statement.encode()) as copy:
                 copy.write(encode.HEADER)
-                for rows, stable in _ahead(table):
-                    copy.write(rows)
-                    state.update(stable)
+                with contextlib.closing(_ahead(table)) as chunks:
+                    for rows, stable in chunks:
+                        copy.write(rows)
+                        state.update(stable)
                 copy.write(encode.TRAILER)
     except db.Error as error:
-        message = f"loading {table.name} failed: {_first_line(error)}"
+        message = f"loading {table.name} failed: {said(error)}"
         raise EnvironmentFailure(message, where=f"table {table.name}", hint=_HINT) from error
     seconds = max(time.monotonic() - started, 1e-9)
     notify(f"{table.name}: {table.rows:,} rows in {seconds:.1f} s ({table.rows / seconds / 1000:,.0f} k/s)")
@@ -175,7 +172,7 @@ def encoded(table: Filled) -> Iterator[tuple[memoryview, memoryview]]:
         yield rows, stable
 
 
-def _ahead(table: Filled) -> Iterator[tuple[memoryview, memoryview]]:
+def _ahead(table: Filled) -> Generator[tuple[memoryview, memoryview]]:
     """`encoded`, made in a thread of its own while the server takes what is ready."""
     ready: queue.Queue[tuple[memoryview, memoryview] | BaseException | None] = queue.Queue(_AHEAD)
     stopped = threading.Event()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gate import config, db
+from gate.dataset.schema import said
 from gate.errors import ConfigError
 from gate.model import PostgresServer
 
@@ -31,7 +32,7 @@ def anchors(
             try:
                 columns, rows = _read(conn, statement)
             except db.Error as error:
-                problems.append(f"dataset.anchors.{name}: {_first_line(error)}")
+                problems.append(f"dataset.anchors.{name}: {said(error)}")
                 continue
             if not rows:
                 problems.append(f"dataset.anchors.{name}: no row of {anchor.table} where {anchor.where}")
@@ -52,7 +53,7 @@ def sql_values(server: PostgresServer, database: str, sql: str, *, where: str) -
         try:
             columns, rows = _read(conn, sql)
         except db.Error as error:
-            raise ConfigError(f"the statement failed: {_first_line(error)}", where=where) from error
+            raise ConfigError(f"the statement failed: {said(error)}", where=where) from error
     if len(columns) != 1:
         raise ConfigError(f"the statement gives {len(columns)} columns; one is needed", where=where)
     if not rows:
@@ -84,7 +85,3 @@ def scalar(value: Any) -> config.Scalar:
     if isinstance(value, decimal.Decimal | uuid.UUID):
         return str(value)
     return str(value)
-
-
-def _first_line(error: db.Error) -> str:
-    return str(error).strip().partition("\n")[0]

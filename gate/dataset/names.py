@@ -150,11 +150,6 @@ def listed(name: str) -> str | None:
     return _first(_LISTS, name)
 
 
-def is_running(name: str) -> bool:
-    """Whether a text column of this name holds sentences."""
-    return _first(_LENGTHS, name) is not None
-
-
 T = TypeVar("T")
 
 

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate import config, db
-from gate.dataset import encode, forms
-from gate.dataset.checks import Ordered, Rule, columns_in, rules
-from gate.dataset.columns import Columns, Surroundings, literal
+from gate.dataset import forms
+from gate.dataset.checks import Ordered, Rule, rules
+from gate.dataset.columns import Columns, Surroundings
 from gate.dataset.encode import Part, pool
+from gate.dataset.rehearsal import CHUNK, Filled, rehearse
 from gate.dataset.roles import Facts, Roles, assign
-from gate.dataset.schema import Check, Column, ForeignKey, Schema, Table, contents, digest, quoted, reflect
+from gate.dataset.schema import Column, ForeignKey, Schema, Table, contents, digest, quoted, reflect, said
 from gate.dataset.sources import Keys, Listed, Nullable, Packed, Sequence, Source
 from gate.dataset.streams import Integers
 from gate.dataset.texts import Span
@@ -30,8 +31,6 @@ from gate.errors import ConfigError
 from gate.model import PostgresServer
 
 _EPOCH = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
-_SAMPLE = 400  # rows rehearsed at the beginning, in the middle and at the end of each table
-_CHUNK = 20_000  # rows encoded at once; more no longer fit the processor's caches
 _CHUNK_BYTES = 8_000_000
 _ROW = 28  # bytes of a row's header and pointer in the heap
 _ENTRY = 20  # the same in an index, with its share of inner pages
@@ -46,32 +45,6 @@ _BOOKKEEPING = frozenset(
     spatial_ref_sys
     """.split()  # noqa: SIM905 - one name a line would be sixteen lines
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filled:
-    """One table that gets rows.
-
-    columns: what COPY fills, in the table's order. sequences: (name, last value given out).
-    restated: its digest is over other bytes than the server gets (see `Span.stable`).
-    chunk: rows encoded at once.
-    """
-
-    name: str
-    quoted: str
-    rows: int
-    columns: tuple[tuple[str, Source], ...]
-    sequences: tuple[tuple[str, int], ...] = ()
-    restated: bool = False
-    chunk: int = _CHUNK
-
-    def encoded(self, span: Span) -> encode.Bytes:
-        """The COPY BINARY bytes of these rows."""
-        return encode.rows([source.field(span) for _, source in self.columns], span.count)
-
-    def chunks(self) -> Iterator[Span]:
-        for start in range(0, self.rows, self.chunk):
-            yield Span(start, min(start + self.chunk, self.rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +83,7 @@ def describe(
         planner = _Planner(conn, schema, spec, scale, day)
         tables = planner.tables()
         _raise(planner.problems)
-        widths = _rehearse(conn, schema, tables, planner.problems)
+        widths = rehearse(conn, schema, tables, planner.problems)
         _raise(planner.problems)
         left = tuple(table for table in schema.tables if table.name in planner.left)
         key = _key(server, schema, spec, scale, [contents(conn, table) for table in left], day)
@@ -279,6 +252,8 @@ class _Planner:
     def _assigned(self, table: Table) -> tuple[Facts, Roles]:
         """The table's rows, and which of its columns keep its unique sets."""
         rows = self._wanted(table)
+        if table.name not in self._spec.tables and self._orphaned(table):
+            rows = 0
         facts = self._facts(table, rows)
         roles = assign(facts)
         if roles.limit is not None and roles.limit < rows:
@@ -294,6 +269,12 @@ class _Planner:
             self._check_kinds(table)
         self._rows[table.name] = facts.rows
         return facts, roles
+
+    def _orphaned(self, table: Table) -> bool:
+        """Whether a row would need a parent where there are none."""
+        keys = [key for key in table.keys if key.target not in ("", table.name)]
+        required = [key for key in keys if not any(table.column(name).nullable for name in key.columns)]
+        return any(self._parents(key) == 0 for key in required)
 
     def _facts(self, table: Table, rows: int) -> Facts:
         given = self._spec.tables.get(table.name, config.DatasetTable(rows=rows)).columns
@@ -413,7 +394,7 @@ class _Planner:
             return pool(_raw(self._conn, statement, [list(values)]))
         except db.Error as error:
             where = f"dataset.tables.{table.name}.columns.{column.name}.{what}"
-            self.problems.append(f"{where}: {_first_line(error)}")
+            self.problems.append(f"{where}: {said(error)}")
             return None
 
 
@@ -508,85 +489,6 @@ def _misfits(column: Column, given: config.Column) -> Iterator[str]:
         yield "values: name at least one"
 
 
-# Rehearsal
-
-
-def _rehearse(
-    conn: db.Connection, schema: Schema, tables: list[Filled], problems: list[str]
-) -> dict[str, dict[str, float]]:
-    """Load samples into temporary copies of the tables; nothing stays. Gives mean bytes by column."""
-    widths: dict[str, dict[str, float]] = {}
-    with conn.transaction(force_rollback=True):
-        for filled in tables:
-            if filled.rows:
-                widths[filled.name] = _widths(filled)
-                problem = _rehearsed(conn, schema.table(filled.name), filled)
-                if problem:
-                    problems.append(problem)
-    return widths
-
-
-def _samples(rows: int) -> list[Span]:
-    """The first rows, some from the middle and the last ones, without overlap."""
-    if rows <= 3 * _SAMPLE:
-        return [Span(0, rows)]
-    middle = rows // 2 - _SAMPLE // 2
-    return [Span(0, _SAMPLE), Span(middle, middle + _SAMPLE), Span(rows - _SAMPLE, rows)]
-
-
-def _widths(filled: Filled) -> dict[str, float]:
-    span = _samples(filled.rows)[0]
-    return {name: float(source.field(span).sizes(span.count).mean()) for name, source in filled.columns}
-
-
-def _rehearsed(conn: db.Connection, table: Table, filled: Filled) -> str | None:
-    """What the server says against a sample of the table's rows; None where it takes them."""
-    names = ", ".join(quoted(name) for name, _ in filled.columns)
-    try:
-        with conn.transaction():
-            conn.execute(
-                f"CREATE TEMPORARY TABLE rehearsal (LIKE {table.quoted} INCLUDING CONSTRAINTS "
-                "INCLUDING INDEXES INCLUDING GENERATED INCLUDING DEFAULTS)".encode()
-            )
-            with conn.cursor().copy(f"COPY rehearsal ({names}) FROM STDIN (FORMAT binary)".encode()) as copy:
-                copy.write(encode.HEADER)
-                for span in _samples(filled.rows):
-                    copy.write(filled.encoded(span).tobytes())
-                copy.write(encode.TRAILER)
-            conn.execute("DROP TABLE rehearsal")
-    except db.Error as error:
-        return _refused(table, error)
-    return None
-
-
-def _refused(table: Table, error: db.Error) -> str:
-    """The server's refusal as a problem with the override that solves it."""
-    constraint = error.diag.constraint_name or ""
-    check = next((check for check in table.checks if check.name == constraint), None)
-    columns = _about(table, check, error)
-    said = f"{constraint} {check.expression}" if check else _first_line(error)
-    if len(columns) == 1:
-        place = f"dataset.tables.{table.name}.columns.{columns[0]}"
-        solution = f"set {place}.values, .pattern, .constant or .low and .high"
-    else:
-        among = f" (one of {', '.join(columns)})" if columns else ""
-        solution = f"set dataset.tables.{table.name}.columns.NAME.values, .constant or .nulls{among}"
-    return f"{table.name}: generated rows break {said}; {solution}, or dataset.tables.{table.name}.rows = 0"
-
-
-def _about(table: Table, check: Check | None, error: db.Error) -> tuple[str, ...]:
-    known = frozenset(column.name for column in table.columns)
-    if check is not None:
-        return columns_in(check.expression, known)
-    if error.diag.column_name:
-        return (error.diag.column_name,)
-    return columns_in((error.diag.context or "").partition("column ")[2], known)[:1]
-
-
-def _first_line(error: db.Error) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
 def _size(table: Table, filled: Filled, widths: Mapping[str, float]) -> int:
     """Bytes of the heap and of all indexes, a tenth more than the sample says."""
     heap = filled.rows * (_ROW + sum(widths.values()))
@@ -599,7 +501,4 @@ def _size(table: Table, filled: Filled, widths: Mapping[str, float]) -> int:
 def _chunked(filled: Filled, widths: Mapping[str, float]) -> Filled:
     """Fewer rows at once where they are wide: the padded matrix is about four times the mean row."""
     padded = 4 * sum(widths.values()) + 1
-    return dataclasses.replace(filled, chunk=max(500, min(_CHUNK, int(_CHUNK_BYTES / padded))))
-
-
-__all__ = ["DataPlan", "Filled", "describe", "generator_version", "literal"]
+    return dataclasses.replace(filled, chunk=max(500, min(CHUNK, int(_CHUNK_BYTES / padded))))

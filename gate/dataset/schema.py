@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from gate.db import Connection
+from gate.db import Connection, Error
 
 _SYSTEM = "NOT IN ('pg_catalog', 'information_schema') AND {0} NOT LIKE 'pg\\_%'"
 _NAMESPACE = f"n.nspname {_SYSTEM.format('n.nspname')}"
@@ -120,6 +120,11 @@ class Schema:
 def quoted(name: str) -> str:
     """An SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def said(error: Error) -> str:
+    """The first line of what the server says; further lines repeat the statement."""
+    return str(error).strip().partition("\n")[0]
 
 
 def reflect(conn: Connection) -> Schema:

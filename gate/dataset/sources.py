@@ -198,14 +198,11 @@ class Later:
     origin: Origin
     stream: Stream
     high: float
-    spread: float | None = None
 
     def numbers(self, span: Span) -> Integers:
         base = self.base.numbers(span)
         unit = self.stream.uniform(span.start, span.stop)
         room = np.maximum(self.origin.at(span) + self.high - base, _SECOND)
-        if self.spread is not None:
-            room = np.minimum(room, self.spread)
         return base.astype(np.int64) + 1 + (unit * unit * unit * room).astype(np.int64)
 
 

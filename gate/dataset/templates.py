@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gate import db
-from gate.dataset.schema import quoted
+from gate.dataset.schema import quoted, said
 from gate.errors import EnvironmentFailure
 from gate.model import PostgresServer
 
@@ -130,7 +130,7 @@ def clone(server: PostgresServer, template: Template, name: str) -> None:
         try:
             conn.execute(statement.encode())
         except db.Error as error:
-            message = f"cannot clone the data set: {str(error).strip().partition(chr(10))[0]}"
+            message = f"cannot clone the data set: {said(error)}"
             raise EnvironmentFailure(message, where=f"database {name}") from error
 
 

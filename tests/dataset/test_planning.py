@@ -128,8 +128,36 @@ def test_scale_leaves_fixed_tables(server, migrated, spec):
 )
 def test_what_no_rows_can_satisfy_is_said(refused, sql, said):
     """With the way out."""
-    tables = {"a": {"rows": 0}} if "REFERENCES a" in sql else {"b": {"rows": 100}} if "TABLE b" in sql else {}
+    tables = {"a": {"rows": 0}, "c": {"rows": 5}} if "TABLE c" in sql else {}
+    tables |= {"b": {"rows": 100}} if "TABLE b" in sql else {}
     assert said in only(refused(sql, tables=tables))
+
+
+@pytest.mark.parametrize(
+    ("column", "override", "said"),
+    [
+        ("artist_id", {"values": [1, 2]}, "values cannot be honoured: it refers to artists"),
+        ("artist_id", {"distribution": "lognormal"}, "zipf, uniform and sequence choose parents"),
+        ("id", {"distribution": "zipf"}, "keeps the rows of a unique key apart"),
+        ("title", {"relative": True}, "only dates and timestamps have it"),
+        ("search", {"length": 5}, "the server computes this column"),
+        ("created_at", {"low": 1, "high": 9}, "low is the furthest back"),
+    ],
+)
+def test_an_override_without_effect_is_refused(refused, column, override, said):
+    """Never ignored."""
+    tables = {"songs": {"rows": 10, "columns": {column: override}}}
+    assert said in only(refused("music.sql", tables=tables))
+
+
+def test_tables_without_parents_stay_empty_unless_asked_for(server, migrated, spec):
+    """No artists, so no songs, and nothing that needs songs."""
+    database = migrated("orphans", "music.sql")
+    plan = dataset.describe(
+        server, database, spec(default_rows=9, tables={"artists": {"rows": 0}}), scale=1.0
+    )
+    found = {table.name: table.rows for table in plan.tables}
+    assert (found["songs"], found["playlist_songs"], found["playlists"]) == (0, 0, 9)
 
 
 def test_describing_leaves_no_trace(server, migrated, spec):
