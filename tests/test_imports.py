@@ -30,7 +30,6 @@ DOORS = {
     "docker": {"services"},
     "psycopg": {"db"},
     "redis": {"db"},
-    "sqlalchemy": {"dataset"},
     "github": {"github"},
     "pycurl": {"suites"},
     "jinja2": {"report"},

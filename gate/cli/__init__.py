@@ -24,6 +24,7 @@ COMMANDS = {
     "accept": ("gate.cli.accept:accept", "Make head's values the new baseline, for named cases or all."),
     "baseline": ("gate.cli.baseline:baseline", "Update, show and check the stored baselines."),
     "report": ("gate.cli.report:report", "Render a saved report again, as text, markdown or JSON."),
+    "judge": ("gate.cli.judge:judge", "Judge a saved report again under the policy here."),
     "compare": ("gate.cli.report:compare", "Compare two saved reports without measuring."),
     "ci": ("gate.cli.ci:ci", "The steps that the GitHub workflows run."),
 }

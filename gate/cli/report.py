@@ -8,9 +8,10 @@ import click
 
 from gate import report as reports
 from gate.cli.options import config_option
-from gate.cli.run import color, width
 from gate.cli.session import configuration
-from gate.errors import NOTHING_COMPARED, ConfigError
+from gate.cli.terminal import color, width
+from gate.config import Config
+from gate.errors import INCONCLUSIVE, NOTHING_COMPARED, ConfigError
 from gate.judge import Context, held_against
 from gate.model import Report, State
 from gate.schema import report_from_json, report_to_json
@@ -49,9 +50,16 @@ def compare(base: Path, head: Path, form: str, config: str) -> int:
     policy = configuration(file, config) if file.exists() else None
     found = held_against(read(head), read(base), Context(config=policy))
     click.echo(render(found, form), nl=False)
-    if found.verdict.state is State.INCONCLUSIVE and found.coverage.rows == 0:
-        return NOTHING_COMPARED
-    return found.verdict.exit_code
+    return ended(found, policy)
+
+
+def ended(report: Report, config: Config | None) -> int:
+    """The verdict as an exit code; 5 where a comparison was asked for and none was possible."""
+    if report.verdict.state is State.INCONCLUSIVE:
+        if report.coverage.rows == 0:
+            return NOTHING_COMPARED
+        return INCONCLUSIVE if config and config.policy.inconclusive == "block" else 0
+    return report.verdict.exit_code
 
 
 def read(file: Path) -> Report:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +11,10 @@ import click
 
 from gate import report as reports
 from gate.cli.options import Duration, cache_directory, config_option, option
+from gate.cli.report import ended
 from gate.cli.session import Options, Outcome, execute
-from gate.errors import INCONCLUSIVE, NOTHING_COMPARED
+from gate.cli.terminal import color, progress, width
 from gate.github.event import job_event
-from gate.model import State
 from gate.schema import report_to_json
 from gate.target.base import Event
 
@@ -56,7 +53,7 @@ def run(**given: Any) -> int:
     outcome = execute(options, progress())
     write(outcome, options)
     click.echo(reports.text(outcome.report, width=width(), color=color()), nl=False)
-    return exit_code(outcome)
+    return ended(outcome.report, outcome.config)
 
 
 def from_flags(**given: Any) -> Options:
@@ -93,35 +90,3 @@ def write(outcome: Outcome, options: Options) -> None:
         options.json_file.write_text(report_to_json(outcome.report), encoding="utf-8")
     if options.markdown:
         options.markdown.write_text(reports.markdown(outcome.report), encoding="utf-8")
-
-
-def exit_code(outcome: Outcome) -> int:
-    """The verdict as an exit code; 5 where a comparison was asked for and none was possible."""
-    report = outcome.report
-    if report.verdict.state is State.INCONCLUSIVE:
-        if report.coverage.rows == 0:
-            return NOTHING_COMPARED
-        return INCONCLUSIVE if outcome.inconclusive_blocks else 0
-    return report.verdict.exit_code
-
-
-def progress() -> Callable[[str], None]:
-    """Says on stderr what is being done, with the seconds since the start."""
-    started = time.monotonic()
-
-    def notify(text: str) -> None:
-        click.echo(f"[{time.monotonic() - started:5.1f} s] {text}", err=True)
-
-    return notify
-
-
-def width() -> int:
-    """At most 100 columns; the terminal's own where it is narrower."""
-    if not sys.stdout.isatty():
-        return 100
-    return max(60, min(100, shutil.get_terminal_size().columns))
-
-
-def color() -> bool:
-    """Colour for a terminal, unless NO_COLOR says otherwise."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

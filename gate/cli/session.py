@@ -77,11 +77,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The report and what only the exit code needs."""
+    """The report, and the configuration whose policy decides the exit code."""
 
     report: Report
-    run: Run
-    inconclusive_blocks: bool
+    config: Config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +127,10 @@ def execute(options: Options, notify: Notify) -> Outcome:
     with ExitStack() as stack:
         gate = Gate(options, sources, clock, stack)
         run, unmeasured = gate.measure()
-    report = judge(run, context_of(sources, options, unmeasured))
+    context = context_of(sources, options, unmeasured)
+    report = judge(run, context)
     keep(sources.repository, report)
-    return Outcome(report=report, run=run, inconclusive_blocks=sources.config.policy.inconclusive == "block")
+    return Outcome(report=report, config=context.config or sources.config)
 
 
 def context_of(sources: Sources, options: Options, unmeasured: str = "") -> Context:
@@ -352,6 +352,8 @@ class Gate:
             migrate(side.config.target, live, log=self.scratch / f"{name}-migrate.log")
         scale = side.config.dataset.scale * (self.options.scale or 1.0)
         plan = dataset.describe(server, database, side.config.dataset, scale=scale)
+        for note in plan.notes:
+            self.clock.notify(f"{name}: {note}")
         with self.clock.phase("seed"):
             template = self._template(plan, database)
         self.clock.notify(f"{name}: {template.rows:,} rows, data set {template.digest[:12]}")
