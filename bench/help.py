@@ -1,6 +1,6 @@
 """CPU time of `perf-gate --help` beside a bare interpreter: medians over 15 runs of each, in turns.
 
-    python bench/help.py
+python bench/help.py
 """
 
 from __future__ import annotations
