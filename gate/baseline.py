@@ -179,6 +179,17 @@ def joined(sides: Iterable[SideRun]) -> SideRun | None:
     )
 
 
+def storable(side: SideRun) -> SideRun:
+    """The side without the cases that chose not to run: there is nothing of them to store."""
+    left = {sample.case for sample in side.samples if sample.skipped}
+    return dataclasses.replace(
+        side,
+        cases=tuple(planned for planned in side.cases if planned.case not in left),
+        samples=tuple(sample for sample in side.samples if sample.case not in left),
+        evidence=tuple(item for item in side.evidence if item.case not in left),
+    )
+
+
 def updated(stored: SideRun | None, head: SideRun, cases: frozenset[Case] | None) -> SideRun:
     """The baseline after accepting head's values: for `cases`, or for all where it is None.
 

@@ -29,7 +29,7 @@ from gate.model import (
     Timing,
 )
 from gate.plan import unusable
-from gate.policy import accept, apply_rules, decide, nondeterministic
+from gate.policy import accept, apply_rules, decide, nondeterministic, skipped
 from gate.stats import compare, timing
 
 
@@ -66,7 +66,7 @@ def judge(run: Run, context: Context) -> Report:
         if context.config
         else ()
     )
-    findings = nondeterministic(rows)
+    findings = nondeterministic(rows) + skipped(head)
     verdict = decide(
         rows,
         budgets=budgets,

@@ -146,6 +146,9 @@ class Caveat:
     text: str
 
 
+SKIPPED = "skipped"  # the code of the caveat on `errors` of a case that chose not to run
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """One value: which pair (from 1), which visit in the pair (from 1), which position in the visit."""
@@ -173,6 +176,11 @@ class Sample:
     @property
     def values(self) -> tuple[float, ...]:
         return tuple(point.value for point in self.points)
+
+    @property
+    def skipped(self) -> str:
+        """Why the case chose not to run; empty where it ran."""
+        return next((caveat.text for caveat in self.caveats if caveat.code == SKIPPED), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gate.explain import failure_of, number
 from gate.model import (
+    ERRORS,
     Accept,
     BudgetCheck,
     Case,
@@ -157,6 +158,15 @@ def nondeterministic(comparisons: Iterable[Comparison]) -> tuple[Finding, ...]:
     )
 
 
+def skipped(head: SideRun) -> tuple[Finding, ...]:
+    """A case that chose not to run is said, so that nobody takes it for measured."""
+    return tuple(
+        Finding(name="skipped", level=Level.NOTE, case=sample.case, text=f"{sample.case}: {sample.skipped}")
+        for sample in head.samples
+        if sample.metric == ERRORS and sample.skipped
+    )
+
+
 def decide(
     comparisons: Sequence[Comparison],
     *,
@@ -222,7 +232,8 @@ def _blocked(comparisons: Sequence[Comparison]) -> list[str]:
 
 def _reason(row: Comparison) -> str:
     if row.metric == "case":
-        return f"{row.case}: was measured on base and is missing on head"
+        why = "".join(f" ({caveat.text})" for caveat in row.caveats)
+        return f"{row.case}: was measured on base and is missing on head{why}"
     change = f"{number(row.base or 0)} -> {number(row.head or 0)} {_NOUNS.get(row.metric, row.metric)}"
     if row.metric == "errors":
         change = "fails, and did not on base"

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import bdtr, stdtrit
 
 from gate.model import (
+    ERRORS,
     METRICS,
     Case,
     Caveat,
@@ -57,6 +58,12 @@ def _rows(
     planned: PlannedCase, base: SideRun | None, head: SideRun, *, known: bool, reason: str
 ) -> list[Comparison]:
     rows: list[Comparison] = []
+    errors = head.sample(planned.case, ERRORS.name)
+    if errors is not None and errors.skipped:
+        # What base ran and head skips is as little measured as what head has deleted.
+        theirs = base.sample(planned.case, ERRORS.name) if base else None
+        ran = known and not (theirs is not None and theirs.skipped)
+        return [_missing(planned.case, base, errors.caveats)] if ran else []
     for name, metric in METRICS.items():
         mine = head.sample(planned.case, name)
         if metric.kind is not Kind.EXACT or mine is None:
@@ -121,7 +128,7 @@ def _alone(planned: PlannedCase, mine: Sample, *, known: bool, reason: str) -> C
     )
 
 
-def _missing(case: Case, base: SideRun | None) -> Comparison:
+def _missing(case: Case, base: SideRun | None, caveats: tuple[Caveat, ...] = ()) -> Comparison:
     labels = {planned.case: planned.label for planned in base.cases} if base else {}
     return Comparison(
         case=case,
@@ -132,6 +139,7 @@ def _missing(case: Case, base: SideRun | None) -> Comparison:
         base=None,
         head=None,
         outcome=Outcome.MISSING,
+        caveats=caveats,
     )
 
 

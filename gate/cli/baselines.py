@@ -86,11 +86,11 @@ def last_report(repository: Repository, named: Path | None) -> Report:
 
 
 def head_of(report: Report) -> SideRun:
-    """What a report measured on head."""
+    """What a report measured on head and a baseline can hold."""
     head = run_of(report).cut("head")
     if head is None:
         raise ConfigError("this report holds no measurement of head", hint="measure again: perf-gate run")
-    return head
+    return baseline.storable(head)
 
 
 def named_cases(names: tuple[str, ...], *sides: SideRun | None) -> frozenset[Case]:

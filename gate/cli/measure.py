@@ -22,8 +22,10 @@ from gate.model import (
     LATENCY,
     METRICS,
     RESPONSE_BYTES,
+    SKIPPED,
     TIME,
     Case,
+    Caveat,
     Evidence,
     Metric,
     Plan,
@@ -89,9 +91,12 @@ class Seen:
         self.side = side
         self.pair = pair
         self._points: dict[tuple[Case, str], list[Point]] = {}
+        self._caveats: dict[Case, tuple[Caveat, ...]] = {}
         self.evidence: list[Evidence] = []
 
-    def add(self, case: Case, metric: Metric, values: Sequence[float]) -> None:
+    def add(self, case: Case, metric: Metric, values: Sequence[float], *, skipped: str = "") -> None:
+        if skipped:
+            self._caveats[case] = (Caveat(code=SKIPPED, text=skipped),)
         points = self._points.setdefault((case, metric.name), [])
         start = len(points)
         points += [
@@ -102,7 +107,13 @@ class Seen:
     @property
     def samples(self) -> tuple[Sample, ...]:
         return tuple(
-            Sample(case=case, metric=METRICS[name], side=self.side, points=tuple(points))
+            Sample(
+                case=case,
+                metric=METRICS[name],
+                side=self.side,
+                points=tuple(points),
+                caveats=self._caveats.get(case, ()),
+            )
             for (case, name), points in self._points.items()
         )
 
@@ -243,8 +254,9 @@ def _visit_benchmarks(
             while (case := worker.next()) is not None:
                 if case in wanted:
                     answer = worker.visit(0)
-                    seen.add(case, ERRORS, [float(bool(answer.failures))])
-                    seen.add(case, TIME, answer.values)
+                    seen.add(case, ERRORS, [float(bool(answer.failures))], skipped=answer.skipped)
+                    if answer.values:
+                        seen.add(case, TIME, answer.values)
                     if answer.failures:
                         seen.evidence.append(Evidence(case=case, side=seen.side, failure=answer.failures[0]))
         finally:

@@ -9,7 +9,7 @@ import pytest
 from build import KEY, LIST, SAVE, run, side, statement
 
 from gate.judge import Context, held_against, judge
-from gate.model import Case, Level, Outcome, Report, SideRun, State
+from gate.model import SKIPPED, Case, Caveat, Level, Outcome, Report, SideRun, State
 
 LOOP = "SELECT s.id, s.title, s.artist_id FROM songs s WHERE s.id = $1"
 GOOD = {"errors": [0, 0], "sql.calls": [3, 3], "sql.blocks": [100, 100], "sql.rows": [25, 25]}
@@ -133,6 +133,23 @@ def test_a_case_that_is_gone_from_the_edited_baseline_too_is_accepted() -> None:
     context = Context(config=None, stored=stored, edited=side("base", {LIST: GOOD}, stored=True))
     report = judge(run(side("head", {LIST: GOOD}), known=(LIST, SAVE)), context)
     assert report.verdict.state is State.ACCEPTED
+
+
+def test_a_case_that_head_skips_is_missing_where_base_ran_it() -> None:
+    """A skip mark is no way past the gate; where base never ran it, it is a note."""
+    head = side("head", {LIST: GOOD, SAVE: {"errors": [0, 0]}})
+    caveat = Caveat(code=SKIPPED, text="needs a licence")
+    samples = tuple(dataclasses.replace(s, caveats=(caveat,)) if s.case == SAVE else s for s in head.samples)
+    head = dataclasses.replace(head, samples=samples)
+    stored = side("base", {LIST: GOOD, SAVE: GOOD}, stored=True)
+    blocked = judge(run(head, known=(LIST, SAVE)), Context(config=None, stored=stored))
+    assert blocked.verdict.reasons == (
+        "endpoints/save: was measured on base and is missing on head (needs a licence)",
+    )
+    stored = side("base", {LIST: GOOD}, stored=True)
+    noted = judge(run(head, known=(LIST,)), Context(config=None, stored=stored))
+    assert noted.verdict.state is State.PASS
+    assert [(f.name, f.level) for f in noted.findings] == [("skipped", Level.NOTE)]
 
 
 def test_a_new_case_passes_with_a_note() -> None:
