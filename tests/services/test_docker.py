@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -7,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import docker
 import pytest
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import ImageNotFound
 
 from gate import db, services
 from gate.config import Services
@@ -26,18 +26,17 @@ pytestmark = pytest.mark.docker
 @pytest.fixture(scope="module", autouse=True)
 def client():
     """The daemon, with the stand-in images; their defaults are the official ones, which mislead."""
-    try:
-        client = docker.from_env()
-    except DockerException:
-        pytest.skip("no Docker daemon answers")
-    for image in ("postgres:18", "redis:7"):
+    with contextlib.ExitStack() as stack:
         try:
-            client.images.get(f"{REGISTRY}/{image}")
-        except ImageNotFound:
-            client.close()
-            pytest.skip("no stand-in images: python tools/stand_in_images.py")
-    yield client
-    client.close()
+            client, _ = stack.enter_context(containers._daemon())
+        except Unavailable as error:
+            pytest.skip(error.message)
+        for image in ("postgres:18", "redis:7"):
+            try:
+                client.images.get(f"{REGISTRY}/{image}")
+            except ImageNotFound:
+                pytest.skip("no stand-in images: python tools/stand_in_images.py")
+        yield client
 
 
 def configured(postgres=None, version=18, **more) -> Services:
