@@ -115,7 +115,7 @@ def library(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Project:
     project.edit(
         "perf-gate.toml",
         "[suites.endpoints.login]",
-        "[suites.endpoints]\nrounds = 10\n\n[suites.endpoints.login]",
+        "[suites.endpoints]\nwarmup = 2\nrequests = 3\nrounds = 2\n\n[suites.endpoints.login]",
     )
     project.git("init", "--quiet", "--initial-branch", "main")
     project.commit("The application")
