@@ -78,6 +78,7 @@ def event_of(environ: Mapping[str, str]) -> Event | None:
     return Event(
         name=event.name,
         ref=event.ref,
+        sha=event.sha,
         base_ref=event.pull_request.base_ref if event.pull_request else "",
         base_sha=event.merge_group.base_sha if event.merge_group else "",
         default_branch=event.default_branch,

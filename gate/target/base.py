@@ -17,12 +17,14 @@ _FETCH_ALL = "fetch the history: `fetch-depth: 0` for actions/checkout, `git fet
 class Event:
     """What started a run in GitHub Actions, as far as it decides the base; the cli reads it.
 
-    name: GITHUB_EVENT_NAME. ref: GITHUB_REF ("refs/heads/main"). base_ref: GITHUB_BASE_REF ("main", pull
-    requests only). base_sha: of a merge group. default_branch: the repository's, from the payload.
+    name: GITHUB_EVENT_NAME. ref: GITHUB_REF ("refs/heads/main"). sha: GITHUB_SHA, for a pull request the
+    merge that GitHub made of it. base_ref: GITHUB_BASE_REF ("main", pull requests only). base_sha: of a
+    merge group. default_branch: the repository's, from the payload.
     """
 
     name: str
     ref: str = ""
+    sha: str = ""
     base_ref: str = ""
     base_sha: str = ""
     default_branch: str = ""
@@ -41,8 +43,10 @@ def of_event(git: Git, commit: str, branch: str | None, event: Event) -> str | N
     """
     branch = branch or event.default_branch or None
     parents = git.line("rev-list", "--parents", "-n", "1", commit).split()[1:]
-    if event.name in ("pull_request", "merge_group") and len(parents) > 1:
-        return parents[0]  # what it would be merged into, never the event's older idea of that
+    if event.name in ("pull_request", "merge_group") and commit == event.sha and len(parents) > 1:
+        # What it would be merged into, never the event's older idea of that. Only of the merge that GitHub
+        # made: of an author's "Merge main into feature" the first parent is the feature itself.
+        return parents[0]
     if event.name == "merge_group" and event.base_sha and _is_ancestor(git, event.base_sha, commit):
         return event.base_sha  # a queue that squashes or rebases makes no merge commit
     if event.name == "push" and event.ref == _LOCAL + _default_name(git, branch):

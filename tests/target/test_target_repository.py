@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import gate
+from gate.cli.run import event_of
 from gate.errors import EnvironmentFailure, RepositoryError
 from gate.target.repository import Event, Repository, Snapshot
 
@@ -257,9 +258,37 @@ def test_a_pull_request_is_judged_against_the_merge_commits_first_parent(clone: 
     git(clone, "switch", "-q", "--detach", "main")
     base = commit(clone, other="y")
     git(clone, "merge", "-q", "--no-ff", "-m", "merge", "feature")
+    sha = git(clone, "rev-parse", "HEAD")
     (clone / "built-by-an-earlier-step").write_text("z")
-    assert auto(clone, Event(name="pull_request", base_ref="main")) == base
-    assert auto(clone, Event(name="merge_group", base_sha="0" * 40)) == base
+    assert auto(clone, Event(name="pull_request", base_ref="main", sha=sha)) == base
+    assert auto(clone, Event(name="merge_group", base_sha="0" * 40, sha=sha)) == base
+
+
+def test_an_authors_own_merge_is_not_taken_for_githubs(clone: Path, repo: Path) -> None:
+    """Checked out at its head, a pull request that merged main last is judged with all its own work."""
+    git(clone, "switch", "-q", "-c", "feature")
+    commit(clone, feature="a regression")
+    merged = commit(repo, other="y")
+    git(clone, "fetch", "-q")
+    git(clone, "merge", "-q", "--no-ff", "-m", "Merge main into feature", "origin/main")
+    assert auto(clone, Event(name="pull_request", base_ref="main", sha="0" * 40)) == merged
+
+
+def test_the_commit_github_made_is_told_by_its_environment() -> None:
+    """Without it every merge would look like an author's."""
+    event = event_of({"GITHUB_EVENT_NAME": "pull_request", "GITHUB_SHA": "a" * 40})
+    assert event is not None
+    assert event.sha == "a" * 40
+
+
+def test_a_merge_made_by_the_workflow_is_judged_against_what_it_merged_into(clone: Path) -> None:
+    """A merge into the target that is not GitHub's own has the target's commit as its base too."""
+    target = git(clone, "rev-parse", "HEAD")
+    git(clone, "switch", "-q", "-c", "feature")
+    commit(clone, feature="x")
+    git(clone, "switch", "-q", "--detach", "origin/main")
+    git(clone, "merge", "-q", "--no-ff", "-m", "merge", "feature")
+    assert auto(clone, Event(name="pull_request", base_ref="main", sha="0" * 40)) == target
 
 
 def test_a_pull_request_checked_out_at_its_head_uses_its_own_target(clone: Path) -> None:
