@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -137,8 +138,8 @@ def _side(document: dict[str, Any], ref: str) -> SideRun:
 
 
 def _sample(case: Case, name: str, values: list[float]) -> Sample:
-    if not values:
-        raise ValueError(f"{case}: {name} has no values")
+    if not values or not all(math.isfinite(value) and value >= 0 for value in values):
+        raise ValueError(f"{case}: {name} must hold numbers from 0, not {values}")
     points = (Point(pair=i, visit=1, position=1, value=float(v)) for i, v in enumerate(values, 1))
     return Sample(case=case, metric=METRICS[name], side="base", points=tuple(points))
 
@@ -193,12 +194,12 @@ def storable(side: SideRun) -> SideRun:
 def updated(stored: SideRun | None, head: SideRun, cases: frozenset[Case] | None) -> SideRun:
     """The baseline after accepting head's values: for `cases`, or for all where it is None.
 
-    A named case that head no longer has is dropped. Raises BaselineError where only some cases are
-    named and the others were stored on other data: one file has one data key.
+    A named case that head no longer has is dropped. Raises BaselineError where cases that are not
+    named stay and were stored on other data: one file has one data key.
     """
     if cases is None or stored is None:
         return head
-    if head.side.data_key != stored.side.data_key:
+    if head.side.data_key != stored.side.data_key and any(p.case not in cases for p in stored.cases):
         why = (
             "; ".join(stored.side.data_key.differences(head.side.data_key))
             if (stored.side.data_key and head.side.data_key)
@@ -206,7 +207,7 @@ def updated(stored: SideRun | None, head: SideRun, cases: frozenset[Case] | None
         )
         raise BaselineError(
             f"these cases cannot be accepted alone: the data key changed ({why})",
-            hint="accept all cases: perf-gate accept --all",
+            hint="measure all cases and accept them together: perf-gate run, then perf-gate accept --all",
         )
     kept = tuple(p for p in stored.cases if p.case not in cases)
     taken = tuple(p for p in head.cases if p.case in cases)

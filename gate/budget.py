@@ -16,28 +16,44 @@ from gate.stats import P95_VALUES, P99_VALUES, mean_interval, quantile, quantile
 
 WARN_FACTOR, CRITICAL_FACTOR = 1.5, 2.0
 _QUANTILES = {"p50": (0.5, 1), "p95": (0.95, P95_VALUES), "p99": (0.99, P99_VALUES)}
+_UNDECLARED = "; this class of machine is not declared, so it warns"
+_UNTIMED = "; base was not timed in this run, so it warns"
 _ONE_SIDED = 0.90  # two-sided bounds at 90 % are one-sided ones at 95 %
 
 
 def check_budgets(
-    config: Config, head: SideRun, base: SideRun | None, *, runner_class: str
+    config: Config, head: SideRun, base: SideRun | None, *, runner_class: str, own: Config | None = None
 ) -> tuple[BudgetCheck, ...]:
-    """Every declared ceiling against head's values; runner_class is this machine's, empty if undeclared."""
+    """Every declared ceiling against head's values.
+
+    runner_class: this machine's, empty if undeclared. own: head's configuration, whose ceilings hold
+    for the cases that `config` does not know.
+    """
     declared = runner_class in config.policy.runner_classes
     checks: list[BudgetCheck] = []
     for planned in head.cases:
-        for name, budget in _declared(config, planned.case):
+        source = config if own is None or _knows(config, planned.case) else own
+        for name, budget in _declared(source, planned.case):
             metric = _sampled(planned.case, name)
             sample = head.sample(planned.case, metric)
             if sample is None or not sample.points:
                 continue
             before = base.sample(planned.case, metric) if base else None
+            untimed = before is None and base is not None and base.has(planned.case)
             blank = _blank(planned, name, budget)
             if name == "response.bytes":
                 checks.append(_size(blank, sample, before))
             else:
-                checks.append(_time(blank, name, sample, before, declared=declared))
+                doubt = _UNDECLARED if not declared else _UNTIMED if untimed else ""
+                checks.append(_time(blank, name, sample, before, doubt))
     return tuple(checks)
+
+
+def _knows(config: Config, case: Case) -> bool:
+    if case.suite == "endpoints":
+        suite = config.suites.endpoints
+        return suite is not None and any(request.name == case.name for request in suite.request)
+    return config.suites.benchmarks is not None and case.name in config.suites.benchmarks.budgets
 
 
 def _declared(config: Config, case: Case) -> list[tuple[str, Budget]]:
@@ -100,7 +116,8 @@ def _size(blank: BudgetCheck, head: Sample, base: Sample | None) -> BudgetCheck:
     return dataclasses.replace(check, level=Level.BLOCK, blocking=True, reason="above 2 x target")
 
 
-def _time(blank: BudgetCheck, name: str, head: Sample, base: Sample | None, *, declared: bool) -> BudgetCheck:
+def _time(blank: BudgetCheck, name: str, head: Sample, base: Sample | None, doubt: str) -> BudgetCheck:
+    """doubt: what speaks against blocking before a value is looked at; empty where nothing does."""
     value, interval = _estimate(name, head.values)
     if value is None:
         text = f"{len(head.points)} values, {name} needs {_QUANTILES[name][1]}"
@@ -110,17 +127,15 @@ def _time(blank: BudgetCheck, name: str, head: Sample, base: Sample | None, *, d
         return dataclasses.replace(check, level=Level.WARN, reason="above 1.5 x target")
     if check.state is not BudgetState.CRITICAL:
         return check
-    doubt = _doubt(check, name, base, declared=declared)
+    doubt = doubt or _doubt(check, name, base)
     if doubt:
         return dataclasses.replace(check, level=Level.WARN, reason=f"above 2 x target{doubt}")
     return dataclasses.replace(check, level=Level.BLOCK, blocking=True, reason="above 2 x target")
 
 
-def _doubt(check: BudgetCheck, name: str, base: Sample | None, *, declared: bool) -> str:
+def _doubt(check: BudgetCheck, name: str, base: Sample | None) -> str:
     """Why a critical time only warns; empty where nothing speaks against blocking."""
     ceiling = check.target * CRITICAL_FACTOR
-    if not declared:
-        return "; this class of machine is not declared, so it warns"
     if check.interval is None or check.interval.low <= ceiling:
         return ", but its lower bound is not"
     _, bounds = _estimate(name, base.values) if base is not None and base.points else (None, None)

@@ -16,13 +16,12 @@ class Visits:
     """Start the sides afresh on new clones and visit the cases.
 
     pair: from 1; it is also the hash seed, the same for both sides of a pair.
-    cases: per side, readers before writers. counted: with a count pass (warm-up, then the fixed
-    list of requests). rounds: timed requests of each case after it was counted.
+    cases: per side, readers before writers; each is warmed up and counted by a fixed list of requests.
+    rounds: timed requests of each case after that.
     """
 
     pair: int
     cases: tuple[tuple[SideName, tuple[Case, ...]], ...]
-    counted: bool
     rounds: int
 
 
@@ -38,7 +37,7 @@ def next_step(plan: Plan, run: Run) -> Visits | Done:
         wanted = _wanted(plan, pair)
         missing = tuple((side, cases) for side, cases in wanted if not _visited(run, side, cases, pair))
         if missing:
-            return Visits(pair=pair, cases=missing, counted=True, rounds=plan.rounds)
+            return Visits(pair=pair, cases=missing, rounds=plan.rounds)
     return Done()
 
 

@@ -38,12 +38,13 @@ class Context:
     """What a run is judged by. stored: base's baselines; edited: head's; ref: of base, or empty.
 
     config: whose policy and budgets count (base's in CI, the working tree's on a laptop); None has
-    the defaults and no budgets.
+    the defaults and no budgets. own: head's, for the budgets of cases that `config` does not know.
     unmeasured: why base could not be measured, where it should have been; empty otherwise.
     adoption: base has neither configuration nor baselines.
     """
 
     config: Config | None
+    own: Config | None = None
     settings: tuple[Setting, ...] = ()
     stored: SideRun | None = None
     edited: SideRun | None = None
@@ -60,9 +61,9 @@ def judge(run: Run, context: Context) -> Report:
     base, reasons = _base(run, context, head)
     rows = compare(base, head, known=run.plan.known if base or reasons else (), unusable=reasons)
     rows = explained(apply_rules(rows, run.plan.cases), base, head)
-    rows, accepts = accept(rows, context.stored, context.edited)
+    rows, accepts = accept(rows, context.stored, context.edited, head)
     budgets = (
-        check_budgets(context.config, head, base, runner_class=run.environment.runner_class)
+        check_budgets(context.config, head, base, runner_class=run.environment.runner_class, own=context.own)
         if context.config
         else ()
     )

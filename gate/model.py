@@ -330,6 +330,9 @@ class SideRun:
     def sample(self, case: Case, metric: str) -> Sample | None:
         return next((s for s in self.samples if s.case == case and s.metric.name == metric), None)
 
+    def has(self, case: Case) -> bool:
+        return any(planned.case == case for planned in self.cases)
+
     def seen(self, case: Case) -> Evidence | None:
         return next((e for e in self.evidence if e.case == case), None)
 

@@ -10,12 +10,19 @@ import dataclasses
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from gate.config import Config
+from gate.config import Config, Dataset
 from gate.errors import ConfigError, EnvironmentFailure
 from gate.model import Case, DataKey, Plan, PlannedCase, SideRun
 
-# A sealed template, one clone a side and the files a restore works with, beside WAL and indexes.
+# Where data lies: a sealed template, one clone a side and the files a restore works with, beside WAL.
 COPIES = 4
+# In the cache: one sealed data directory, copied under another name before it takes its own.
+CACHED = 1
+# Bytes a row takes on disk with its share of indexes, before the schema is known: the reference
+# application's rows take 190, those of a bare join table 90. Low, for what it refuses could never fit;
+# what it lets pass is judged again by widths once the schema is known.
+ROUGH_WIDTH = 150
+_EMPTY = 64_000_000  # a server without rows, and its first WAL segments
 
 
 def make_plan(
@@ -36,7 +43,9 @@ def make_plan(
     """
 
     def asked(case: Case) -> bool:
-        return fnmatchcase(str(case), only) and (not suites or case.suite in suites)
+        # The name itself first: brackets in it would be a pattern.
+        named = str(case) == only or fnmatchcase(str(case), only)
+        return named and (not suites or case.suite in suites)
 
     every = tuple(cases)
     chosen = tuple(planned for planned in every if asked(planned.case))
@@ -87,12 +96,45 @@ def unusable(planned: PlannedCase, stored: SideRun | None, key: DataKey | None) 
     return "stored on other data: " + "; ".join(differences) if differences else ""
 
 
-def check_space(*, needed: int, free: int, place: str) -> None:
-    """needed: bytes of one template as estimated; free: bytes at `place`. Raises EnvironmentFailure."""
-    wanted = needed * COPIES
-    if wanted > free:
-        raise EnvironmentFailure(
-            f"the data set needs about {wanted / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free",
-            where=place,
-            hint="free some space, point --scratch elsewhere, or run with a smaller --scale",
-        )
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Free bytes at a place that data will be written to, as found by whoever asks.
+
+    device: of its file system; places on one device share their room. runs_out: "disk", or "memory" where
+    the place lies in it. copies: of the data set that will lie there. hint: how to have another place.
+    """
+
+    place: str
+    device: int
+    free: int
+    runs_out: str
+    copies: int
+    hint: str
+
+
+def rough_bytes(spec: Dataset, *, scale: float) -> int:
+    """Bytes of one copy of the data set by the configuration alone (see ROUGH_WIDTH).
+
+    Tables that it does not name, and what tables hold beyond their rows, are not in it.
+    """
+    rows = sum(table.rows * (1.0 if table.fixed else scale) for table in spec.tables.values())
+    return _EMPTY + round(rows * ROUGH_WIDTH)
+
+
+def needed_bytes(copy: int) -> int:
+    """Bytes that the data place must hold for a data set of `copy` bytes."""
+    return copy * COPIES
+
+
+def check_space(copy: int, rooms: Iterable[Room]) -> None:
+    """copy: bytes of one copy of the data set. Raises EnvironmentFailure for the first place too small."""
+    every = tuple(rooms)
+    for room in every:
+        copies = sum(other.copies for other in every if other.device == room.device)
+        if copy * copies > room.free:
+            raise EnvironmentFailure(
+                f"the data set needs about {copy * copies:,} bytes of {room.runs_out} "
+                f"({copies} copies of {copy / 1e6:,.0f} MB) and {room.free:,} are free",
+                where=room.place,
+                hint=f"free some {room.runs_out}, {room.hint}, or run with a smaller --scale",
+            )

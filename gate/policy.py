@@ -79,12 +79,21 @@ def apply_rules(comparisons: Iterable[Comparison], cases: Sequence[PlannedCase])
     """
     writers = {planned.case for planned in cases if planned.writes}
     rows = tuple(comparisons)
-    improved = {(row.case, row.metric) for row in rows if row.outcome is Outcome.IMPROVED}
+    improved = {(row.case, row.metric) for row in rows if _relieves(row)}
     reader_improved = any(case not in writers and metric == "sql.blocks" for case, metric in improved)
     return tuple(
         _ruled(row, writes=row.case in writers, improved=improved, reader_improved=reader_improved)
         for row in rows
     )
+
+
+def _relieves(row: Comparison) -> bool:
+    """Better by more than what would be let through as worse: a whole query, or 2 % of the blocks."""
+    if row.outcome is not Outcome.IMPROVED or row.base is None or row.head is None:
+        return False
+    if row.metric == "sql.calls":
+        return row.head <= row.base - 1
+    return row.head < row.base * (1 - READING[row.metric].allowed)
 
 
 def _ruled(
@@ -109,7 +118,7 @@ def _ruled(
 
 
 def accept(
-    comparisons: Iterable[Comparison], base: SideRun | None, edited: SideRun | None
+    comparisons: Iterable[Comparison], base: SideRun | None, edited: SideRun | None, head: SideRun
 ) -> tuple[tuple[Comparison, ...], tuple[Accept, ...]]:
     """Unblock what the pull request's own baseline edit accepts; the row stays red.
 
@@ -120,7 +129,7 @@ def accept(
     rows: list[Comparison] = []
     accepts: list[Accept] = []
     for row in comparisons:
-        if row.blocking and edited is not None and _accepted(row, base, edited):
+        if row.blocking and edited is not None and _accepted(row, base, edited, head):
             rows.append(dataclasses.replace(row, outcome=Outcome.ACCEPTED, blocking=False))
             accepts.append(Accept(case=row.case, metric=row.metric, value=row.head))
         else:
@@ -128,19 +137,17 @@ def accept(
     return tuple(rows), tuple(accepts)
 
 
-def _accepted(row: Comparison, base: SideRun | None, edited: SideRun) -> bool:
-    def has(side: SideRun | None) -> bool:
-        return side is not None and any(planned.case == row.case for planned in side.cases)
-
+def _accepted(row: Comparison, base: SideRun | None, edited: SideRun, head: SideRun) -> bool:
     if row.outcome is Outcome.MISSING:
-        return has(base) and not has(edited)
+        return base is not None and base.has(row.case) and not edited.has(row.case)
     if row.metric == "errors" or row.head is None:
         return False
     sample = edited.sample(row.case, row.metric)
+    measured = head.sample(row.case, row.metric)
     before = base.sample(row.case, row.metric) if base else None
-    if sample is None or (before is not None and before.values == sample.values):
+    if sample is None or measured is None or (before is not None and before.values == sample.values):
         return False
-    return min(sample.values) <= row.head <= max(sample.values)
+    return set(sample.values) == set(measured.values)
 
 
 def nondeterministic(comparisons: Iterable[Comparison]) -> tuple[Finding, ...]:
@@ -209,7 +216,7 @@ def _broken(comparisons: Sequence[Comparison], head: SideRun) -> tuple[str, ...]
     found = []
     for row in comparisons:
         fails = row.metric == "errors" and (row.head or 0) > 0
-        if fails and row.outcome is not Outcome.REGRESSED:
+        if fails and (row.base or row.outcome is not Outcome.REGRESSED):
             why = "on base and on head" if row.base else "and there is no base that did not"
             said = failure_of(head, row.case)
             found.append(f"{row.label}: fails {why}" + (f": {said}" if said else ""))
@@ -236,7 +243,7 @@ def _reason(row: Comparison) -> str:
         return f"{row.case}: was measured on base and is missing on head{why}"
     change = f"{number(row.base or 0)} -> {number(row.head or 0)} {_NOUNS.get(row.metric, row.metric)}"
     if row.metric == "errors":
-        change = "fails, and did not on base"
+        change = "fails more often than on base" if row.base else "fails, and did not on base"
     cause = f"; {row.cause.summary}" if row.cause else ""
     return f"{row.label}: {change}{cause}"
 
@@ -262,7 +269,9 @@ def _passed(comparisons: Sequence[Comparison], *, against: str, adoption: bool) 
     judged = [row for row in comparisons if row.base is not None]
     better = len({row.case for row in judged if row.outcome is Outcome.IMPROVED})
     new = len({row.case for row in comparisons if row.outcome is Outcome.NEW})
-    text = f"{_count(len({r.case for r in judged}), 'case')} compared, none got worse"
+    worse = len({row.case for row in judged if row.outcome is Outcome.REGRESSED})
+    text = f"{_count(len({r.case for r in judged}), 'case')} compared, "
+    text += f"{worse} got worse in ways that only warn" if worse else "none got worse"
     text += f"; {better} improved" if better else ""
     return text + (f"; {new} new" if new else "")
 

@@ -6,6 +6,7 @@ however small it is; "regressed" means no more than "worse than base in a way th
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Sequence
@@ -59,18 +60,19 @@ def _rows(
 ) -> list[Comparison]:
     rows: list[Comparison] = []
     errors = head.sample(planned.case, ERRORS.name)
+    before = base.sample(planned.case, ERRORS.name) if base else None
     if errors is not None and errors.skipped:
         # What base ran and head skips is as little measured as what head has deleted.
-        theirs = base.sample(planned.case, ERRORS.name) if base else None
-        ran = known and not (theirs is not None and theirs.skipped)
+        ran = known and not (before is not None and before.skipped)
         return [_missing(planned.case, base, errors.caveats)] if ran else []
+    failing = before is not None and max(before.values) > 0  # then base has no counts, and head is a first
     for name, metric in METRICS.items():
         mine = head.sample(planned.case, name)
         if metric.kind is not Kind.EXACT or mine is None:
             continue
         theirs = base.sample(planned.case, name) if base and known else None
         if theirs is None:
-            rows.append(_alone(planned, mine, known=known, reason=reason))
+            rows.append(_alone(planned, mine, known=known and not failing, reason=reason))
         else:
             rows.append(exact(planned, theirs, mine))
     return rows
@@ -79,6 +81,9 @@ def _rows(
 def exact(planned: PlannedCase, base: Sample, head: Sample) -> Comparison:
     """Counts of one case. A count that differs between passes is worse only where all of head's
     passes exceed all of base's (min of head above max of base), better only the other way round."""
+    if head.metric == ERRORS:
+        # Any failure counts, also one that another pass did not repeat.
+        base, head = _worst(base), _worst(head)
     worse = min(head.values) > max(base.values)
     better = max(head.values) < min(base.values)
     before = max(base.values) if worse else min(base.values)
@@ -103,6 +108,10 @@ def exact(planned: PlannedCase, base: Sample, head: Sample) -> Comparison:
     )
 
 
+def _worst(sample: Sample) -> Sample:
+    return dataclasses.replace(sample, points=(max(sample.points, key=lambda point: point.value),))
+
+
 def _wavering(base: Sample, head: Sample) -> tuple[Caveat, ...]:
     if len(set(head.values)) < 2:
         return ()
@@ -121,7 +130,7 @@ def _alone(planned: PlannedCase, mine: Sample, *, known: bool, reason: str) -> C
         unit=mine.metric.unit,
         kind=Kind.EXACT,
         base=None,
-        head=min(mine.values),
+        head=max(mine.values) if mine.metric == ERRORS else min(mine.values),
         outcome=Outcome.INCOMPARABLE if known else Outcome.NEW,
         pairs=len(mine.points),
         caveats=mine.caveats + caveats,
