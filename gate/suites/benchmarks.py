@@ -25,11 +25,12 @@ from gate.config import Benchmarks
 from gate.errors import EnvironmentFailure, MeasurementError
 from gate.model import Case, PlannedCase, Side
 from gate.redact import redact
-from gate.suites.worker import Mode, Visit, hidden
+from gate.suites.worker import Mode, Visit, hidden, shown
 
 SUITE = "benchmarks"
 _PLUGIN = "perf_gate_pytest"  # a name of its own: the directory is first on the project's path
 _TAIL = 20  # lines of pytest's output in an error
+_SHOWN = 300  # characters of what a test said
 _RAN = frozenset({0, 1, 5})  # pytest's statuses of a session that came to its end: passed, failed, nothing
 _GRACE = 3.0  # seconds that pytest gets to stop what its fixtures started
 
@@ -166,7 +167,7 @@ def _run(
         try:
             environment = _environment(side, scratch, seed)
             status = _execute(command, side, environment, log=log, timeout=config.timeout)
-            return _told(scratch, status)
+            return _told(scratch, status, hidden(side))
         except _Trouble as trouble:
             raise trouble.error(side, config, log) from None
 
@@ -221,7 +222,7 @@ class _Trouble(Exception):
             f"{redact(self.message, secrets)} ({side.name})",
             where=f"pytest {' '.join(config.paths)}",
             hint=self.hint,
-            tail=tuple(redact(line, secrets) for line in _lines(log)[-_TAIL:]),
+            tail=tuple(redact("\n".join(_lines(log)), secrets).splitlines()[-_TAIL:]),
         )
 
 
@@ -278,8 +279,11 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _told(scratch: Scratch, status: int) -> Session:
-    """The session as the plugin and pytest-benchmark wrote it down; _Trouble where there is none."""
+def _told(scratch: Scratch, status: int, secrets: Sequence[str]) -> Session:
+    """The session as the plugin and pytest-benchmark wrote it down; _Trouble where there is none.
+
+    secrets: kept out of what the tests say.
+    """
     lines = [json.loads(line) for line in _lines(scratch.record)]
     kinds = Counter(line["kind"] for line in lines)
     first = next((line for line in lines if line["kind"] == "pytest"), None)
@@ -292,7 +296,8 @@ def _told(scratch: Scratch, status: int) -> Session:
     for line in lines:
         if line["kind"] == "error":
             hint = "run the same pytest command in the project"
-            raise _Trouble(f"{line['id'] or 'a file'} cannot be collected: {line['text']}", hint)
+            said = shown(line["text"], secrets, limit=_SHOWN)
+            raise _Trouble(f"{line['id'] or 'a file'} cannot be collected: {said}", hint)
     if not kinds["end"] or status not in _RAN:
         raise _Trouble(f"pytest did not come to its end: {_ending(status)}", "its log ends above")
     if not kinds["test"]:
@@ -303,7 +308,11 @@ def _told(scratch: Scratch, status: int) -> Session:
             for t in lines
             if t["kind"] == "test"
         ),
-        outcomes={t["id"]: (t["outcome"], t["text"]) for t in lines if t["kind"] == "outcome"},
+        outcomes={
+            t["id"]: (t["outcome"], shown(t["text"], secrets, limit=_SHOWN))
+            for t in lines
+            if t["kind"] == "outcome"
+        },
         times=dict(_times(scratch.times)),
     )
 

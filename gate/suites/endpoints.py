@@ -11,7 +11,7 @@ import random
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -35,7 +35,7 @@ from gate.suites.requests import (
     lookups,
     variants,
 )
-from gate.suites.worker import Mode, Visit, WorkerDied, hidden
+from gate.suites.worker import Mode, Visit, WorkerDied, hidden, shown
 
 __all__ = ["EndpointWorker", "Lookup", "Resolved", "cases", "check", "gaps", "lookups", "open_endpoints"]
 
@@ -49,7 +49,7 @@ _HEADERS = (
     ("Accept", "*/*"),
     ("Accept-Encoding", "identity"),
 )
-_SHOWN = 200
+_SHOWN = 200  # characters of an answer in a failure
 _PATIENCE = 3  # failures after which a request without an answer ends the visit: each may cost a timeout
 
 
@@ -120,7 +120,7 @@ class EndpointWorker:
         client.begin(login.method, cookies=True)
         status, _, failure = _interruptible(lambda: client.send(login_request(login, resolved)))
         if failure or status != login.expect:
-            failure = failure or _unexpected(status, login.expect, client.body)
+            failure = failure or _unexpected(status, login.expect, client.body, self._hidden)
             raise _login_failed(redact(failure, self._hidden))
         client.authorise(*_credential(login, client))
 
@@ -185,8 +185,8 @@ class EndpointWorker:
     def _fault(self, request: configuration.Request, status: int) -> str:
         """What is wrong with an answer; empty where it is as expected."""
         if status != request.expect:
-            return _unexpected(status, request.expect, self._client.body)
-        return _misshapen(self._client.body, request.shape) if request.shape else ""
+            return _unexpected(status, request.expect, self._client.body, self._hidden)
+        return _misshapen(self._client.body, request.shape, self._hidden) if request.shape else ""
 
     def _lost(self, failures: list[str]) -> bool:
         """After a request without an answer: whether to give this visit up. Raises WorkerDied."""
@@ -216,22 +216,22 @@ def _credential(login: configuration.Login, client: Client) -> tuple[str, str]:
     return login.header, f"{login.prefix}{token}"
 
 
-def _unexpected(status: int, expect: int, body: bytes) -> str:
-    return f"status {status} instead of {expect}: {_shown(body)}"
+def _unexpected(status: int, expect: int, body: bytes, secrets: Sequence[str]) -> str:
+    return f"status {status} instead of {expect}: {_shown(body, secrets)}"
 
 
-def _shown(body: bytes) -> str:
-    """The first 200 characters of an answer on one line."""
-    return " ".join(body[: 4 * _SHOWN].decode(errors="replace").split())[:_SHOWN] or "empty body"
+def _shown(body: bytes, secrets: Sequence[str]) -> str:
+    """The beginning of an answer on one line, without secrets."""
+    return shown(body.decode(errors="replace"), secrets, limit=_SHOWN) or "empty body"
 
 
-def _misshapen(body: bytes, shape: tuple[str, ...]) -> str:
+def _misshapen(body: bytes, shape: tuple[str, ...], secrets: Sequence[str]) -> str:
     try:
         answer = json.loads(body)
     except ValueError:
-        return f"the answer is not JSON: {_shown(body)}"
+        return f"the answer is not JSON: {_shown(body, secrets)}"
     missing = [path for path in shape if not _present(answer, path)]
-    return f"the answer has no {', '.join(missing)}: {_shown(body)}" if missing else ""
+    return f"the answer has no {', '.join(missing)}: {_shown(body, secrets)}" if missing else ""
 
 
 def _present(answer: Any, path: str) -> bool:

@@ -5,7 +5,8 @@ its own under another name, so that nothing of the gate can shadow a module of t
 work with every Python and pytest-benchmark the project may use.
 
 Lines: {"kind": "pytest", ...} versions; "test": a collected benchmark; "error": a file that cannot be
-collected; "outcome": of one test; "end": pytest's exit status. `id` is pytest's node id.
+collected; "outcome": of one test; "end": pytest's exit status. `id` is pytest's node id. `text` is
+whole: only the gate knows the secrets in it, and hides them before it cuts.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ import threading
 from typing import Any
 
 import pytest
-
-SHOWN = 300  # characters of a message that are kept
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -136,7 +135,7 @@ class Record:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self.write(kind="error", id=report.nodeid, text=_short(report))
+            self.write(kind="error", id=report.nodeid, text=_said(report))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The worst of setup, call and teardown is the outcome; it is known when teardown is over."""
@@ -156,21 +155,22 @@ def _is_benchmark(item: pytest.Item) -> bool:
 def _outcome(reports: list[pytest.TestReport]) -> tuple[str, str]:
     for report in reports:
         if report.failed:
-            return ("failed" if report.when == "call" else "error"), _short(report)
+            return ("failed" if report.when == "call" else "error"), _said(report)
     for report in reports:
         if report.skipped:
-            return "skipped", _short(report)
+            return "skipped", _said(report)
     return "passed", ""
 
 
-def _short(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """One line that says what happened: the error's own, or the reason of a skip."""
+def _said(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """What happened: the error's own message, or the reason of a skip."""
     if hasattr(report, "wasxfail"):
-        return f"xfail: {report.wasxfail}"[:SHOWN]
+        return f"xfail: {report.wasxfail}"
     found: Any = report.longrepr
     if isinstance(found, tuple):  # (file, line, "Skipped: reason")
-        return str(found[2])[:SHOWN]
+        return str(found[2])
     crash = getattr(found, "reprcrash", None)
-    text: str = crash.message if crash is not None else str(found)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines)[:SHOWN] if crash is not None else " ".join(lines[-3:])[:SHOWN]
+    if crash is not None:
+        return str(crash.message)
+    lines = [line for line in str(found).splitlines() if line.strip()]
+    return "\n".join(lines[-3:])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from gate.model import Case, Side
-from gate.redact import secrets_of
+from gate.redact import redact, secrets_of
 
 Mode = Literal["timing", "count"]
+_READ, _MARGIN = 64 * 1024, 4 * 1024  # characters of a text that are looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,17 @@ class Visit:
 def hidden(side: Side) -> tuple[str, ...]:
     """The secrets of a side, which no failure's text may show, whatever the application answers."""
     return secrets_of({**side.env, "postgres": side.postgres_url, "redis": side.redis_url})
+
+
+def shown(text: str, secrets: Sequence[str], *, limit: int) -> str:
+    """The first `limit` characters of a text on one line, without secrets.
+
+    Cut last: of a secret that a cut falls into, the beginning would be left and no longer be known.
+    """
+    told = redact(text[:_READ], secrets)
+    if len(text) > _READ:
+        told = told[:-_MARGIN]  # here the look itself may have cut one
+    return " ".join(told.split())[:limit]
 
 
 class Worker(Protocol):

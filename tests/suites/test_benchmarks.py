@@ -385,6 +385,28 @@ def test_secrets_stay_out_of_the_error(project):
     assert "***" in error.message
 
 
+def test_secrets_stay_out_of_what_a_test_says(project):
+    """Failures, errors and reasons of skips reach the report; a secret in them does not, nor its half."""
+    project.env["APP_SECRET"] = "envsecret-that-is-rather-long"
+    project.write(
+        "benchmarks/test_a.py",
+        "import os, pytest\n"
+        "SAID = 'x' * 260 + ' postgresql://app:pgsecret@127.0.0.1/app ' + os.environ['APP_SECRET']\n"
+        "@pytest.fixture\ndef broken():\n    raise RuntimeError(SAID)\n"
+        "def test_fails(benchmark):\n    raise RuntimeError(SAID)\n"
+        "def test_cut(benchmark):\n    raise RuntimeError('x' * 275 + os.environ['APP_SECRET'])\n"
+        "def test_error(broken, benchmark):\n    benchmark(int)\n"
+        "def test_skips(benchmark):\n    pytest.skip('no ' + SAID[260:])\n"
+        "@pytest.mark.xfail(reason='no ' + SAID[260:])\n"
+        "def test_xfails(benchmark):\n    raise RuntimeError(SAID)\n",
+    )
+    for name, visit in project.run().items():
+        (said,) = [*visit.failures, *filter(None, [visit.skipped])]
+        assert "env" not in said, name
+        assert "pgsec" not in said, name
+        assert "***" in said, name
+
+
 def test_a_timeout_ends_the_whole_group(project):
     """Too long is an error, and what the benchmark started is gone too."""
     project.write(

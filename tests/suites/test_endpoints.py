@@ -270,6 +270,21 @@ def test_a_failure_does_not_tell_secrets(side, application):
     assert failure == "status 500 instead of 200: cannot reach postgresql://***@127.0.0.1/x with key ***"
 
 
+@pytest.mark.parametrize("before", [180, 64 * 1024 - 8])
+def test_a_secret_at_the_cut_does_not_show_its_beginning(side, application, before):
+    """Wherever an answer is cut, it is cut after its secrets are hidden; blanks do not bring one nearer."""
+    filler = b"x" * before if before < 200 else b" " * before
+    application.answer["/x"] = reply(500, filler + b" key envsecret-that-is-rather-long" + b"y" * 9000)
+    worker = opened(
+        dataclasses.replace(side, env={"APP_SECRET": "envsecret-that-is-rather-long"}),
+        {"name": "x", "path": "/x"},
+    )
+    worker.next()
+    (failure,) = worker.visit(1).failures
+    worker.close()
+    assert "env" not in failure
+
+
 def test_a_missing_key_is_a_failure(side, application):
     """The JSON keys asked for must be there, also inside lists; a body that is no JSON fails too."""
     application.answer["/x"] = reply(200, {"items": [{"id": 1}]})
