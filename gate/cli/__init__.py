@@ -6,7 +6,6 @@ Commands are imported when they are used, so that `perf-gate --help` stays insta
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 import traceback
@@ -26,6 +25,10 @@ COMMANDS = {
     "report": ("gate.cli.report:report", "Render a saved report again, as text, markdown or JSON."),
     "judge": ("gate.cli.judge:judge", "Judge a saved report again under the policy here."),
     "compare": ("gate.cli.report:compare", "Compare two saved reports without measuring."),
+    "services": (
+        "gate.cli.services:group",
+        "Start and stop Postgres and Redis; say and remove what is left over.",
+    ),
     "ci": ("gate.cli.ci:ci", "The steps that the GitHub workflows run."),
 }
 
@@ -86,9 +89,7 @@ def _signals() -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The `perf-gate` program: runs one command and exits with its documented code."""
-    code = entry(argv)
-    sys.stdout.flush()
-    sys.exit(code)
+    sys.exit(entry(argv))
 
 
 def entry(argv: Sequence[str] | None = None) -> int:
@@ -113,10 +114,6 @@ def entry(argv: Sequence[str] | None = None) -> int:
     except Terminated:
         click.echo("perf-gate: terminated; everything it started is stopped", err=True)
         return TERMINATED
-    except BrokenPipeError:
-        # Whoever read our output has left; a second write at exit must not raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return INTERNAL
     except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit code
         click.echo("perf-gate: no verdict: internal error; please report it with these lines", err=True)
         click.echo(traceback.format_exc(), err=True)

@@ -8,7 +8,14 @@ from pathlib import Path
 import click
 
 from gate import baseline
-from gate.cli.baselines import head_of, last_report, named_cases, read_stored, write_baselines
+from gate.cli.baselines import (
+    head_of,
+    last_report,
+    named_cases,
+    read_stored,
+    say_changed,
+    write_baselines,
+)
 from gate.cli.options import config_option
 from gate.cli.session import configuration
 from gate.errors import ConfigError
@@ -44,14 +51,8 @@ def accept(cases: tuple[str, ...], every: bool, report: Path | None, config: str
             "there is no baseline yet that one case could be accepted into",
             hint="write it whole: perf-gate baseline update",
         )
-    chosen = None if every else named_cases(cases, head, stored)
-    changed = write_baselines(repository.root, where.baselines, baseline.updated(stored, head, chosen))
-    for path in changed:
-        click.echo(path)
-    click.echo(
-        f"perf-gate: {len(changed)} file(s) changed; commit them"
-        if changed
-        else "perf-gate: nothing changed",
-        err=True,
-    )
+    # All that the run was asked for: cases that --only or --suite left out stay as they are.
+    judged = frozenset(planned.case for planned in seen.run.plan.cases) | frozenset(seen.run.plan.known)
+    chosen = judged if every else named_cases(cases, head, stored)
+    say_changed(write_baselines(repository.root, where.baselines, baseline.updated(stored, head, chosen)))
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gate.cli.baselines import head_of, read_stored, write_baselines
+from gate.cli.baselines import head_of, read_stored, say_changed, write_baselines
 from gate.cli.options import config_option, option
 from gate.cli.run import from_flags
 from gate.cli.session import configuration, endpoint_cases, execute
@@ -39,15 +39,7 @@ def update(**given: Any) -> int:
     outcome = execute(options, progress())
     repository = Repository.discover((options.directory / options.config).parent, environ=options.environ)
     where = configuration(options.directory / options.config, options.config)
-    changed = write_baselines(repository.root, where.baselines, head_of(outcome.report))
-    for path in changed:
-        click.echo(path)
-    click.echo(
-        f"perf-gate: {len(changed)} file(s) changed; commit them"
-        if changed
-        else "perf-gate: nothing changed",
-        err=True,
-    )
+    say_changed(write_baselines(repository.root, where.baselines, head_of(outcome.report)))
     return 0
 
 

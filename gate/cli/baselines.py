@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import click
+
 from gate import baseline
 from gate.cli.session import LAST_REPORT, SUITES
 from gate.errors import ConfigError, MeasurementError
@@ -19,7 +21,8 @@ from gate.target.repository import Repository
 def write_baselines(root: Path, directory: str, side: SideRun) -> tuple[str, ...]:
     """Writes one file per suite of the side, whole or not at all; the names of those that changed.
 
-    A failing case is never stored: raises MeasurementError that names it and says how it fails.
+    The file of a suite without cases is removed. A failing case is never stored: raises
+    MeasurementError that names it and says how it fails.
     """
     failing = {
         str(sample.case): failure_of(side, sample.case)
@@ -34,11 +37,22 @@ def write_baselines(root: Path, directory: str, side: SideRun) -> tuple[str, ...
         )
     changed = []
     for suite in SUITES:
+        path = root / directory / f"{suite}.json"
         if any(planned.case.suite == suite for planned in side.cases):
-            path = root / directory / f"{suite}.json"
-            if _replace(path, baseline.to_text(side, suite)):
-                changed.append(f"{directory}/{suite}.json")
+            different = _replace(path, baseline.to_text(side, suite))
+        elif different := path.exists():
+            path.unlink()
+        if different:
+            changed.append(f"{directory}/{suite}.json")
     return tuple(changed)
+
+
+def say_changed(files: tuple[str, ...]) -> None:
+    """The files on stdout, and what to do with them on stderr."""
+    for path in files:
+        click.echo(path)
+    told = f"{len(files)} file(s) changed; commit them" if files else "nothing changed"
+    click.echo(f"perf-gate: {told}", err=True)
 
 
 def _replace(path: Path, text: str) -> bool:

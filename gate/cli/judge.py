@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from gate.cli.baselines import read_stored
 from gate.cli.options import config_option
 from gate.cli.report import FILE, FORMAT, ended, read, render
 from gate.cli.session import configuration, read_baselines
+from gate.cli.terminal import say
 from gate.judge import Context, run_of
 from gate.judge import judge as judged
 from gate.target.repository import Repository
@@ -23,7 +25,7 @@ def judge(file: Path, form: str, config: str) -> int:
     """Judge the saved report FILE again, without measuring.
 
     Policy and budgets are those of the configuration here, stored counts those of the commit that
-    the report calls base. Exits as `run` would.
+    the report calls base, accepted values those of the baselines here. Exits as `run` would.
     """
     saved = read(file)
     here = Path.cwd() / config
@@ -32,7 +34,15 @@ def judge(file: Path, form: str, config: str) -> int:
     ref = saved.sides.base.ref if saved.sides.base else ""
     stored = read_baselines(repository, ref, policy.baselines) if ref else None
     known = saved.run.plan.known
-    context = Context(config=policy, stored=stored, ref=ref, adoption=not known and stored is None)
+    edited = read_stored(repository.root, policy.baselines)
+    context = Context(
+        config=policy,
+        settings=saved.config,
+        stored=stored,
+        edited=edited,
+        ref=ref,
+        adoption=not known and stored is None,
+    )
     report = judged(run_of(saved), context)
-    click.echo(render(report, form), nl=False)
+    say(render(report, form))
     return ended(report, policy)

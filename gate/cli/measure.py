@@ -6,6 +6,7 @@ and is its warm-up; a writer is timed only after every writer was counted.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -104,6 +105,15 @@ class Seen:
             for i, value in enumerate(values, 1)
         ]
 
+    def fail(self, case: Case, share: float, failure: str) -> None:
+        """Requests of a case that was counted without them have failed: the case fails in this pass."""
+        points = self._points[case, ERRORS.name]
+        points[-1] = dataclasses.replace(points[-1], value=max(points[-1].value, share))
+        self.evidence = [
+            dataclasses.replace(one, failure=one.failure or failure) if one.case == case else one
+            for one in self.evidence
+        ]
+
     @property
     def samples(self) -> tuple[Sample, ...]:
         return tuple(
@@ -190,12 +200,13 @@ def _visit_endpoints(
 def _count(seen: Seen, worker: Worker, counter: Counter, plan: Plan) -> None:
     """Warm up, look, send the fixed list, look again: the difference is the work of the case."""
     case = _next(worker)
-    worker.visit(plan.warmup, warmup=True)
+    warm = worker.visit(plan.warmup, warmup=True)
     before = counter.snapshot()
     answer = worker.visit(plan.requests)
     work = counter.work(before, counter.snapshot(), plan.requests)
-    seen.add(case, ERRORS, [len(answer.failures) / plan.requests])
-    failure = answer.failures[0] if answer.failures else ""
+    failures = warm.failures + answer.failures
+    seen.add(case, ERRORS, [min(1.0, len(failures) / plan.requests)])
+    failure = failures[0] if failures else ""
     seen.evidence.append(
         Evidence(
             case=case,
@@ -222,6 +233,7 @@ def _time(seen: Seen, worker: Worker, rounds: int, deadline: float) -> None:
         answer = worker.visit(min(VISIT, rounds - done))
         seen.add(case, LATENCY, answer.values)
         if answer.failures:
+            seen.fail(case, len(answer.failures) / rounds, answer.failures[0])
             return
         done += VISIT
 

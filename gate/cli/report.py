@@ -9,7 +9,7 @@ import click
 from gate import report as reports
 from gate.cli.options import config_option
 from gate.cli.session import configuration
-from gate.cli.terminal import color, width
+from gate.cli.terminal import color, say, width
 from gate.config import Config
 from gate.errors import INCONCLUSIVE, NOTHING_COMPARED, ConfigError
 from gate.judge import Context, held_against
@@ -32,7 +32,7 @@ FORMAT = click.option(
 @FORMAT
 def report(file: Path, form: str) -> int:
     """Render a saved report again."""
-    click.echo(render(read(file), form), nl=False)
+    say(render(read(file), form))
     return 0
 
 
@@ -49,7 +49,7 @@ def compare(base: Path, head: Path, form: str, config: str) -> int:
     file = Path.cwd() / config
     policy = configuration(file, config) if file.exists() else None
     found = held_against(read(head), read(base), Context(config=policy))
-    click.echo(render(found, form), nl=False)
+    say(render(found, form))
     return ended(found, policy)
 
 

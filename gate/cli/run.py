@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from gate import report as reports
 from gate.cli.options import Duration, cache_directory, config_option, option
 from gate.cli.report import ended
-from gate.cli.session import Options, Outcome, execute
-from gate.cli.terminal import color, progress, width
+from gate.cli.session import SUITES, Options, Outcome, execute
+from gate.cli.terminal import color, progress, say, width
+from gate.errors import ConfigError
 from gate.github.event import job_event
+from gate.model import Setting
 from gate.schema import report_to_json
 from gate.target.base import Event
 
@@ -35,7 +38,9 @@ from gate.target.base import Event
     show_default=True,
     help="How Postgres and Redis are started.",
 )
-@option("--suite", multiple=True, help="Only this suite; may be given several times.")
+@option(
+    "--suite", multiple=True, type=click.Choice(SUITES), help="Only this suite; may be given several times."
+)
 @option("--only", default="*", show_default=True, help="Only cases that match this glob, as suite/name.")
 @option("--time-budget", type=Duration(), default="6m", show_default=True, help="Time for timing, in all.")
 @option("--scale", type=click.FloatRange(min=0, min_open=True), help="Multiplies the rows of the data set.")
@@ -50,9 +55,11 @@ def run(**given: Any) -> int:
     them, starts the application, counts its work and times it. Exits 0 or 1 by the verdict.
     """
     options = from_flags(**given)
+    for file in filter(None, (options.json_file, options.markdown)):
+        check_writable(file)
     outcome = execute(options, progress())
+    say(reports.text(outcome.report, width=width(), color=color()))
     write(outcome, options)
-    click.echo(reports.text(outcome.report, width=width(), color=color()), nl=False)
     return ended(outcome.report, outcome.config)
 
 
@@ -66,7 +73,20 @@ def from_flags(**given: Any) -> Options:
         event=event_of(environ),
         cache=cache_directory(environ),
         runner_class=environ.get("PERF_GATE_RUNNER_CLASS", ""),
+        flags=flags(),
         **given,
+    )
+
+
+def flags() -> tuple[Setting, ...]:
+    """The options of this command that were set, and whether by a flag or by the environment."""
+    context = click.get_current_context()
+    origins = {ParameterSource.COMMANDLINE: "flag", ParameterSource.ENVIRONMENT: "env"}
+    return tuple(
+        Setting(name=f"--{name.replace('_', '-')}", value=str(value), origin=origins[source])
+        for name, value in context.params.items()
+        if (source := context.get_parameter_source(name)) in origins
+        and not name.startswith(("json", "markdown"))
     )
 
 
@@ -83,6 +103,16 @@ def event_of(environ: Mapping[str, str]) -> Event | None:
         base_sha=event.merge_group.base_sha if event.merge_group else "",
         default_branch=event.default_branch,
     )
+
+
+def check_writable(file: Path) -> None:
+    """Before minutes are spent on what could not be written. Raises ConfigError."""
+    try:
+        with file.open("a", encoding="utf-8"):
+            return
+    except OSError as error:
+        message = f"the report cannot be written: {error.strerror}"
+        raise ConfigError(message, where=str(file), hint="name a file in a directory that exists") from error
 
 
 def write(outcome: Outcome, options: Options) -> None:

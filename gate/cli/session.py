@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,11 +17,13 @@ from gate import __version__, baseline, dataset, services
 from gate.cli.measure import Prepared, collect_benchmarks, visit
 from gate.cli.scratch import scratch_directory
 from gate.config import Config
-from gate.errors import ConfigError, EnvironmentFailure
+from gate.errors import ConfigError, GateError, MeasurementError
 from gate.experiment import Done, next_step
 from gate.judge import Context, judge
 from gate.model import (
+    ERRORS,
     Case,
+    Caveat,
     DataKey,
     Environment,
     Phase,
@@ -30,11 +31,13 @@ from gate.model import (
     PlannedCase,
     Report,
     Run,
+    Sample,
+    Setting,
     SideInfo,
     SideName,
     SideRun,
 )
-from gate.plan import check_space, make_plan, settle_base
+from gate.plan import CACHED, COPIES, Room, check_space, make_plan, needed_bytes, rough_bytes, settle_base
 from gate.probes.machine import machine_facts
 from gate.schema import report_to_json
 from gate.suites import endpoints
@@ -71,6 +74,7 @@ class Options:
     markdown: Path | None = None
     cache: Path
     environ: Mapping[str, str] = field(repr=False)
+    flags: tuple[Setting, ...] = ()
     event: Event | None = None
     runner_class: str = ""
 
@@ -87,7 +91,8 @@ class Outcome:
 class Sources:
     """What the two sides' repositories say, read before anything is started.
 
-    stored, edited: the baselines of base and of head, by suite and joined.
+    stored, edited: the baselines of base and of head, by suite and joined. unreadable: why base's
+    configuration could not be read, where it has one.
     """
 
     repository: Repository
@@ -97,6 +102,7 @@ class Sources:
     head: Snapshot
     base: str | None
     base_config: Config | None
+    unreadable: str
     stored: SideRun | None
     edited: SideRun | None
 
@@ -106,11 +112,22 @@ class Sources:
         named = {planned.case for planned in self.stored.cases} if self.stored else set()
         if self.base_config is not None and self.base_config.suites.endpoints is not None:
             named |= {planned.case for planned in endpoint_cases(self.base_config)}
+        if self.unreadable:
+            # Nobody can say which cases base has: none of head's may pass as new.
+            named |= {planned.case for planned in endpoint_cases(self.config)}
         return frozenset(named)
 
     @property
     def adoption(self) -> bool:
-        return self.base is None or (self.base_config is None and self.stored is None)
+        absent = self.base_config is None and not self.unreadable and self.stored is None
+        return self.base is None or absent
+
+    @property
+    def caveats(self) -> tuple[Caveat, ...]:
+        if not self.unreadable:
+            return ()
+        text = f"base's configuration cannot be read, head's is used for both: {self.unreadable}"
+        return (Caveat(code="base-configuration", text=text),)
 
 
 def endpoint_cases(config: Config) -> tuple[PlannedCase, ...]:
@@ -139,7 +156,8 @@ def context_of(sources: Sources, options: Options, unmeasured: str = "") -> Cont
     config = sources.base_config if trusted and sources.base_config else sources.config
     return Context(
         config=config,
-        settings=settings(sources.config, sources.text),
+        own=sources.config,
+        settings=settings(sources.config, sources.text) + options.flags,
         stored=sources.stored,
         edited=sources.edited,
         ref=sources.base or "",
@@ -167,9 +185,8 @@ def read_sources(options: Options) -> Sources:
         default_branch=config.policy.default_branch,
         event=options.event,
     )
-    path = file.resolve().relative_to(repository.root).as_posix()
-    base_text = repository.show(base, path) if base else None
-    base_config = _base_config(base_text, f"{path} at {base[:12]}") if base and base_text else None
+    path = _inside(file, repository.root)
+    base_config, unreadable = _base_config(repository, base, path) if base else (None, "")
     stored_in = (base_config or config).baselines
     return Sources(
         repository=repository,
@@ -179,6 +196,7 @@ def read_sources(options: Options) -> Sources:
         head=head,
         base=base,
         base_config=base_config,
+        unreadable=unreadable,
         stored=read_baselines(repository, base, stored_in) if base else None,
         edited=read_baselines(repository, head.commit, config.baselines),
     )
@@ -202,12 +220,23 @@ def _read(file: Path) -> str:
         raise ConfigError(f"the configuration cannot be read: {error}", where=str(file)) from None
 
 
-def _base_config(text: str, name: str) -> Config | None:
-    """Base's configuration; one that this version cannot read counts as none, for it cannot be mended."""
+def _inside(file: Path, root: Path) -> str:
+    """The file's path in the repository. Raises ConfigError where it lies elsewhere."""
+    place = file.parent.resolve() / file.name
+    if not place.is_relative_to(root):
+        raise ConfigError("the configuration is not in this repository", where=f"{place} and {root}")
+    return place.relative_to(root).as_posix()
+
+
+def _base_config(repository: Repository, base: str, path: str) -> tuple[Config | None, str]:
+    """Base's configuration, or why there is none that this version can read (it cannot be mended there)."""
+    text = repository.show(base, path)
+    if text is None:
+        return None, ""
     try:
-        return read_config(text, name=name)
-    except ConfigError:
-        return None
+        return read_config(text, name=f"{path} at {base[:12]}"), ""
+    except ConfigError as error:
+        return None, "; ".join((error.message, *error.problems[:1]))
 
 
 def read_baselines(repository: Repository, commit: str, directory: str) -> SideRun | None:
@@ -264,6 +293,18 @@ def given_servers(environ: Mapping[str, str]) -> services.Given | None:
     return services.Given(postgres=postgres, redis=tuple(url.strip() for url in redis.split(",")))
 
 
+def _room(place: Path, copies: int, hint: str) -> Room:
+    free, runs_out = services.room(place)
+    return Room(
+        place=str(place),
+        device=place.stat().st_dev,
+        free=free,
+        runs_out=runs_out,
+        copies=copies,
+        hint=hint,
+    )
+
+
 class Gate:
     """One run's live parts: the scratch directory, the services and the prepared sides."""
 
@@ -274,9 +315,11 @@ class Gate:
         self.stack = stack
         self.scratch = stack.enter_context(scratch_directory(options.cache / "scratch"))
         self.cache = dataset.Cache(options.cache / "datasets")
+        self.unmeasured = ""
 
     def measure(self) -> tuple[Run, str]:
         """The Run, and why base could not be measured where it should have been."""
+        needed = self._needed()
         head = self._install("head", self.sources.head.commit, self.sources.config)
         with self.clock.phase("services", "starting Postgres and Redis"):
             self.running = self.stack.enter_context(
@@ -285,37 +328,89 @@ class Gate:
                     provider=self.options.services,
                     state=self.options.cache / "state",
                     notify=self.clock.notify,
+                    needed=needed,
                     given=given_servers(self.options.environ),
                 )
             )
+        with self._blaming_services():
+            return self._measured(head)
+
+    @contextmanager
+    def _blaming_services(self) -> Iterator[None]:
+        """A server that ended is what failed, whatever it looked like from here.
+
+        A failing request of an application without its database must not look like a regression.
+        """
+        try:
+            yield
+        except Exception as error:
+            if fault := self.running.failure():
+                raise fault from error
+            raise
+        if fault := self.running.failure():
+            raise fault
+
+    def _measured(self, head: Prepared) -> tuple[Run, str]:
         head = self._with_data(head)
         self.resolved = self._resolve(head)
-        plan = self._plan(head)
-        key = self._key(head)
-        plan = settle_base(plan, self.sources.stored, key)
-        base, unmeasured = self._base(plan)
-        if base is None:
-            plan = dataclasses.replace(plan, base=())
-        infos = [self._info(head)] + ([self._info(base)] if base else [])
+        plan = settle_base(self._plan(head), self.sources.stored, self._key(head))
+        plan, base = self._base(plan)
         run = Run(
             tool=f"perf-gate {__version__}",
             environment=self._environment(head),
             plan=plan,
-            sides=tuple(infos),
+            sides=tuple(self._info(side) for side in (head, base) if side),
+            caveats=self.sources.caveats,
         )
-        run = self._carry_out(plan, run, {side.name: side for side in (head, base) if side})
-        return dataclasses.replace(run, timeline=self.clock.timeline), unmeasured
+        run = self._carry_out(run, {side.name: side for side in (head, base) if side})
+        return dataclasses.replace(run, timeline=self.clock.timeline), self.unmeasured
 
-    def _carry_out(self, plan: Plan, run: Run, sides: Mapping[SideName, Prepared]) -> Run:
-        deadline = time.monotonic() + plan.time_budget
-        while not isinstance(step := next_step(plan, run), Done):
-            for name, cases in step.cases:
-                self.clock.notify(f"pass {step.pair} of {plan.passes}: {name}, {len(cases)} cases")
+    def _carry_out(self, run: Run, sides: Mapping[SideName, Prepared]) -> Run:
+        """Asks the experiment and does it, until nothing is left that could change the verdict."""
+        deadline = time.monotonic() + run.plan.time_budget
+        while not isinstance(step := next_step(run.plan, run), Done):
+            name, cases = step.cases[0]
+            self.clock.notify(f"pass {step.pair} of {run.plan.passes}: {name}, {len(cases)} cases")
+            try:
                 samples, evidence = visit(
-                    step, cases, sides[name], plan, gate=self, resolved=self.resolved, deadline=deadline
+                    step, cases, sides[name], run.plan, gate=self, resolved=self.resolved, deadline=deadline
                 )
-                run = run.extended(samples, evidence)
+            except GateError as error:
+                if name == "head":
+                    raise
+                run = self._without_base(run, error)
+                continue
+            run = self._accounted(run.extended(samples, evidence), name, cases, samples)
         return run
+
+    def _without_base(self, run: Run, error: GateError) -> Run:
+        """Base may be broken in ways head mends: its rows are then incomparable, with the reason."""
+        self.clock.notify(f"base could not be measured: {error.message}")
+        self.unmeasured = error.message
+        return dataclasses.replace(
+            run,
+            plan=dataclasses.replace(run.plan, base=()),
+            sides=tuple(side for side in run.sides if side.name == "head"),
+            samples=tuple(sample for sample in run.samples if sample.side == "head"),
+            evidence=tuple(item for item in run.evidence if item.side == "head"),
+        )
+
+    def _accounted(
+        self, run: Run, name: SideName, cases: tuple[Case, ...], samples: tuple[Sample, ...]
+    ) -> Run:
+        """Says which cases were asked for and not visited: asking again would go on for ever."""
+        absent = set(cases) - {sample.case for sample in samples if sample.metric == ERRORS}
+        if not absent:
+            return run
+        named = ", ".join(sorted(str(case) for case in absent))
+        if name == "head":
+            raise MeasurementError(
+                f"planned and then not there: {named}",
+                hint="a benchmark's name must be the same each time it is collected",
+            )
+        self.clock.notify(f"base does not have: {named}")
+        left = tuple(case for case in run.plan.base if case not in absent)
+        return dataclasses.replace(run, plan=dataclasses.replace(run.plan, base=left))
 
     def _install(self, name: SideName, commit: str, config: Config) -> Prepared:
         """A side's worktree with its own environment; both sides' paths have the same length."""
@@ -351,7 +446,8 @@ class Gate:
             live = side.side(server, database, redis)
             migrate(side.config.target, live, log=self.scratch / f"{name}-migrate.log")
         scale = side.config.dataset.scale * (self.options.scale or 1.0)
-        plan = dataset.describe(server, database, side.config.dataset, scale=scale)
+        spec = dataset.fitting(server, database, self.sources.config.dataset) if name == "base" else None
+        plan = dataset.describe(server, database, spec or side.config.dataset, scale=scale)
         for note in plan.notes:
             self.clock.notify(f"{name}: {note}")
         with self.clock.phase("seed"):
@@ -371,7 +467,8 @@ class Gate:
             found = dataset.find(self.running.postgres, plan.key)
             if found is not None:
                 return found
-        self._check_space(plan)
+        if self.running.keeps_data:
+            self._check_space(plan.estimated_bytes, Path(self.running.data_place))
         self.clock.notify(f"seeding {plan.rows:,} rows")
         template = dataset.build(self.running.postgres, database, plan, notify=self.clock.notify)
         if self.running.keeps_data:
@@ -382,9 +479,25 @@ class Gate:
     def _holds_templates(self) -> bool:
         return bool(dataset.templates(self.running.postgres))
 
-    def _check_space(self, plan: dataset.DataPlan) -> None:
-        for place in {str(self.options.cache), self.running.data_place}:
-            check_space(needed=plan.estimated_bytes, free=shutil.disk_usage(place).free, place=place)
+    def _needed(self) -> int:
+        """Bytes of the data by the configuration alone, judged before anything is started; 0 where not ours.
+
+        What given servers have room for is out of sight.
+        """
+        if self.options.services == "external":
+            return 0
+        spec = self.sources.config.dataset
+        copy = rough_bytes(spec, scale=spec.scale * (self.options.scale or 1.0))
+        self._check_space(copy, services.data_place(needed_bytes(copy)))
+        return needed_bytes(copy)
+
+    def _check_space(self, copy: int, data: Path) -> None:
+        """copy: bytes of one copy of the data set. data: a directory where the servers' data lies."""
+        rooms = (
+            _room(data, COPIES, "set TMPDIR to a larger file system"),
+            _room(self.options.cache, CACHED, "set PERF_GATE_CACHE to a larger file system"),
+        )
+        check_space(copy, rooms)
 
     def _resolve(self, head: Prepared) -> endpoints.Resolved:
         """Parameters from the seeded data: the same values for both sides and every pass."""
@@ -422,23 +535,36 @@ class Gate:
     def _asked(self, suite: str) -> bool:
         return not self.options.suites or suite in self.options.suites
 
-    def _base(self, plan: Plan) -> tuple[Prepared | None, str]:
-        """Base as a live side, where its counts must be measured.
-
-        Base may be broken in ways head mends: then its rows are incomparable, with the reason.
-        """
+    def _base(self, plan: Plan) -> tuple[Plan, Prepared | None]:
+        """Base as a live side, where its counts or the names of its benchmarks must be measured."""
         base = self.sources.base
-        if not plan.base or base is None:
-            return None, ""
-        self.clock.notify(f"{len(plan.base)} cases have no stored counts that can be used: measuring base")
-        # Suites come from head for both sides; how base is installed, started and seeded is its own.
+        blind = self._benchmarks_unknown(plan)
+        if base is None or not (plan.base or blind):
+            return plan, None
+        self.clock.notify("no stored counts that could be used for every case: measuring base")
+        # Suites and data come from head for both sides; how base is installed and started is its own.
         config = self.sources.base_config or self.sources.config
-        config = config.model_copy(update={"suites": self.sources.config.suites})
+        own = self.sources.config
+        config = config.model_copy(update={"suites": own.suites, "dataset": own.dataset})
         try:
-            return self._with_data(self._install("base", base, config)), ""
-        except (EnvironmentFailure, ConfigError) as error:
+            side = self._with_data(self._install("base", base, config))
+            found = collect_benchmarks(side, gate=self) if blind else ()
+        except GateError as error:
             self.clock.notify(f"base could not be measured: {error.message}")
-            return None, error.message
+            self.unmeasured = error.message
+            return dataclasses.replace(plan, base=()), None
+        theirs = tuple(planned.case for planned in found)
+        both = tuple(planned.case for planned in plan.cases if planned.case in theirs)
+        return dataclasses.replace(plan, known=plan.known + theirs, base=plan.base + both), side
+
+    def _benchmarks_unknown(self, plan: Plan) -> bool:
+        """Whether base has benchmarks whose names stand nowhere: a deleted one would not be missed."""
+        config = self.sources.base_config
+        stored = self.sources.stored
+        if plan.against in ("none", "stored") or config is None or config.suites.benchmarks is None:
+            return False
+        named = stored is not None and any(planned.case.suite == "benchmarks" for planned in stored.cases)
+        return self._asked("benchmarks") and self.options.only == "*" and not named
 
     def _key(self, side: Prepared) -> DataKey:
         server = self.running.postgres

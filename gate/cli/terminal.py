@@ -21,6 +21,16 @@ def progress() -> Callable[[str], None]:
     return notify
 
 
+def say(text: str) -> None:
+    """Write to stdout; a reader that has left, as `head` does, changes no exit code."""
+    try:
+        click.echo(text, nl=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer must not raise again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def width() -> int:
     """At most 100 columns; the terminal's own where it is narrower."""
     if not sys.stdout.isatty():

@@ -7,6 +7,7 @@ machine; loaded at the speed of COPY; built once and kept.
 from __future__ import annotations
 
 from gate.dataset.cache import Cache
+from gate.dataset.fitting import fitting
 from gate.dataset.load import build
 from gate.dataset.lookups import anchors, sql_values
 from gate.dataset.plan import DataPlan, describe
@@ -24,6 +25,7 @@ __all__ = [
     "describe",
     "drop",
     "find",
+    "fitting",
     "sql_values",
     "templates",
 ]

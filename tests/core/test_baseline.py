@@ -59,6 +59,8 @@ def test_the_text_is_sorted_and_ends_with_a_newline() -> None:
         (json.dumps({"schema": "perf-gate.baseline/1"}), "damaged"),
         (baseline.to_text(stored(), "endpoints").replace("sql.blocks", "sql.unheard"), "damaged"),
         (baseline.to_text(stored(), "endpoints").replace("endpoints/list", "list"), "damaged"),
+        (baseline.to_text(stored(), "endpoints").replace("10.5", "NaN"), "damaged"),
+        (baseline.to_text(stored(), "endpoints").replace("10.5", "-1"), "damaged"),
     ],
 )
 def test_a_bad_file_is_one_clear_error(text: str, said: str) -> None:
@@ -83,6 +85,14 @@ def test_a_named_case_that_head_lost_is_dropped() -> None:
     """Accepting a missing case removes its rows."""
     head = side("head", {LIST: {"sql.calls": [3, 3]}})
     assert {p.case for p in baseline.updated(stored(), head, frozenset({SAVE})).cases} == {LIST}
+
+
+def test_all_cases_together_may_be_accepted_onto_other_data() -> None:
+    """Where no stored case is left over, nothing is mixed."""
+    other = dataclasses.replace(KEY, postgres=17)
+    head = side("head", {LIST: {"sql.calls": [9, 9]}, SAVE: {"sql.calls": [2, 2]}}, key=other)
+    found = baseline.updated(stored(), head, frozenset({LIST, SAVE}))
+    assert found.side.data_key == other
 
 
 def test_one_case_cannot_be_accepted_onto_other_data() -> None:

@@ -89,6 +89,19 @@ def test_more_redis_commands_block_unless_they_take_work_off_the_database(calls:
     assert next(r for r in report.comparisons if r.metric == "redis.commands").level is level
 
 
+def test_a_redis_loop_is_not_excused_by_a_hair_fewer_blocks() -> None:
+    """Relief is a whole query or more than 2 % of the blocks; anything less excuses nothing."""
+    base = GOOD | {"redis.commands": [1, 1], "sql.blocks": [1000, 1000]}
+    head = GOOD | {"redis.commands": [1000, 1000], "sql.blocks": [999, 999]}
+    assert judged(head, base).verdict.state is State.BLOCKED
+
+
+def test_a_pass_beside_warnings_does_not_say_that_nothing_got_worse() -> None:
+    """A writer's blocks rose ninefold: allowed to pass, not to be called equal."""
+    report = judged(GOOD | {"sql.blocks": [900, 900]}, case=SAVE)
+    assert report.verdict.reasons == ("1 case compared, 1 got worse in ways that only warn",)
+
+
 def test_a_count_that_varies_is_gated_on_its_smallest_value() -> None:
     """Head's minimum must exceed base's maximum; otherwise it is a warning, not a block."""
     report = judged(GOOD | {"sql.calls": [3, 4]})
@@ -102,6 +115,24 @@ def test_a_failure_that_base_did_not_have_blocks() -> None:
     report = judged({"errors": [1, 1]})
     assert report.verdict.state is State.BLOCKED
     assert report.verdict.reasons[0].startswith("GET /list: fails, and did not on base")
+
+
+def test_a_failure_in_one_pass_only_blocks_all_the_same() -> None:
+    """Any failure counts: one in twenty requests may not show in both passes."""
+    report = judged(GOOD | {"errors": [0.1, 0]})
+    assert report.verdict.state is State.BLOCKED
+    head = side("head", {LIST: GOOD, SAVE: {"errors": [0, 0.1]}})
+    stored = side("base", {LIST: GOOD}, stored=True)
+    flaky = judge(run(head, known=(LIST,)), Context(config=None, stored=stored))
+    assert flaky.verdict.state is State.ERROR
+
+
+def test_a_change_that_mends_a_failing_case_passes() -> None:
+    """Base failed and has no counts; head's are the first, not incomparable."""
+    base = side("base", {LIST: {"errors": [1, 1]}})
+    head = side("head", {LIST: GOOD})
+    report = judge(run(head, base, known=(LIST,)), Context(config=None))
+    assert report.verdict.state is State.PASS
 
 
 def test_a_failure_on_both_sides_is_no_verdict() -> None:
@@ -189,6 +220,13 @@ def test_an_edited_baseline_unblocks_only_the_value_that_was_measured(value: flo
     if state is State.ACCEPTED:
         found = next(r for r in report.comparisons if r.metric == "sql.calls")
         assert (found.outcome, found.blocking, report.verdict.exit_code) == (Outcome.ACCEPTED, False, 0)
+
+
+def test_an_edit_that_spans_a_range_accepts_nothing() -> None:
+    """A stored pair that holds every value is not the value that was measured."""
+    edited = side("base", {LIST: GOOD | {"sql.calls": [0, 1e9]}}, stored=True)
+    report = judged(GOOD | {"sql.calls": [500, 500]}, edited=edited)
+    assert report.verdict.state is State.BLOCKED
 
 
 def test_a_baseline_left_as_it_was_accepts_nothing() -> None:
