@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOCK = "lock"
+_MAKING = 60.0  # seconds after which nobody is still making a directory
 
 
 @contextmanager
@@ -20,20 +22,31 @@ def scratch_directory(parent: Path) -> Iterator[Path]:
     that what it left is recognised by the next one, whatever its process id is now used for.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    _sweep(parent)
+    for path in left_behind(parent):
+        shutil.rmtree(path, ignore_errors=True)
     path = parent / secrets.token_hex(4)
     path.mkdir(mode=0o755)
     with (path / LOCK).open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(held, fcntl.LOCK_EX)  # waits for whoever is just looking at it
         try:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _sweep(parent: Path) -> None:
-    for left in parent.iterdir():
-        # A directory without a lock file is one that is being made or removed at this moment.
-        with suppress(OSError), (left / LOCK).open("r+") as lock:
+def left_behind(parent: Path) -> Iterator[Path]:
+    """Directories of runs that were killed, each locked until the next is asked for.
+
+    One without a lock file is being made or removed at this moment, unless it has been so for long.
+    """
+    for path in parent.iterdir() if parent.is_dir() else ():
+        try:
+            lock = (path / LOCK).open("r+")
+        except OSError:
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _MAKING:
+                    yield path
+            continue
+        with lock, suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
+            yield path

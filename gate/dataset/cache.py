@@ -12,6 +12,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+_DOOMED = ".removed-"
 _KEY = re.compile(r"[0-9a-f]{16,128}")
 
 
@@ -46,10 +47,14 @@ class Cache:
         saved = [path for path in self.directory.iterdir() if path.is_dir() and _KEY.fullmatch(path.name)]
         oldest = sorted(saved, key=lambda path: path.stat().st_mtime, reverse=True)[keep:]
         for path in oldest:
-            doomed = path.with_name(f".removed-{path.name}-{os.getpid()}")
+            doomed = path.with_name(f"{_DOOMED}{path.name}-{os.getpid()}")
             try:
                 path.rename(doomed)
             except FileNotFoundError:
                 continue  # another run was quicker
             shutil.rmtree(doomed, ignore_errors=True)
         return tuple(oldest)
+
+    def doomed(self) -> tuple[Path, ...]:
+        """What `prune` did not get to delete before it was killed, or is deleting now."""
+        return tuple(self.directory.glob(f"{_DOOMED}*"))

@@ -15,9 +15,28 @@ from typing import Literal
 from gate.config import Services
 from gate.errors import EnvironmentFailure
 from gate.services import containers, embedded, external, system
+from gate.services.account import choose_account
+from gate.services.keeper import Keeper, Kept
+from gate.services.keeper import every as every_kept
+from gate.services.leftovers import Leftover, leftovers
+from gate.services.place import Recorded, likely, recorded, room
 from gate.services.running import Given, Notify, Provider, Request, Running, Unavailable
 
-__all__ = ["Given", "ProviderName", "Running", "start"]
+__all__ = [
+    "Given",
+    "Keeper",
+    "Kept",
+    "Leftover",
+    "ProviderName",
+    "Recorded",
+    "Running",
+    "data_place",
+    "every_kept",
+    "leftovers",
+    "recorded",
+    "room",
+    "start",
+]
 
 ProviderName = Literal["auto", "docker", "embedded", "system", "external"]
 
@@ -29,6 +48,14 @@ PROVIDERS: dict[str, Provider] = {
 }
 # What production runs first; what needs nothing second. Servers of the user's own are never guessed.
 AUTO = (containers.NAME, embedded.NAME, system.NAME)
+
+
+def data_place(needed: int) -> Path:
+    """Where a provider that starts servers will put `needed` bytes of data: memory, or a temporary directory.
+
+    Raises EnvironmentFailure where there is no place that the servers' account may use.
+    """
+    return likely(choose_account(listed=False), needed)
 
 
 @contextmanager

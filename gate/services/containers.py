@@ -45,7 +45,7 @@ _STOP_SIGNALS = 128  # a container's exit status of a program ended by signal n 
 @contextlib.contextmanager
 def provide(request: Request) -> Iterator[Running]:
     """Postgres and Redis from images; pulled where the daemon has them not."""
-    with _daemon() as (client, door):
+    with daemon() as (client, door):
         config = request.config
         reap_containers(client, door, request.notify)
         postgres = ensure_image(client, postgres_image(config), request.notify)
@@ -53,7 +53,12 @@ def provide(request: Request) -> Iterator[Running]:
         check_major(postgres, postgres_image(config), config.postgres.version)
         account = choose_account(listed=False)
         with run_directory(
-            request.state, account, needed=request.needed, notify=request.notify, docker=door
+            request.state,
+            account,
+            needed=request.needed,
+            notify=request.notify,
+            docker=door,
+            provider=NAME,
         ) as directory:
             launcher = Launcher(client, account, directory, cpuset=config.docker.cpuset)
             running = LocalRunning(
@@ -81,7 +86,7 @@ def _programs(config: Services) -> Programs:
 
 
 @contextlib.contextmanager
-def _daemon() -> Iterator[tuple[docker.DockerClient, str]]:
+def daemon() -> Iterator[tuple[docker.DockerClient, str]]:
     """A client of the local daemon and the path of its socket. Unavailable where there is none to use."""
     url = str(kwargs_from_env().get("base_url") or _DEFAULT_SOCKET)  # DOCKER_HOST, as everybody reads it
     if not url.startswith(_UNIX):
@@ -312,16 +317,21 @@ class Container(Server):
 
 def reap_containers(client: docker.DockerClient, door: str, notify: Notify) -> None:
     """Remove containers of runs that are gone, also where their record is lost."""
+    for container, run in ownerless(client):
+        notify(f"removing a container that a killed run left behind: {container}")
+        with contextlib.suppress(OSError):
+            remove_containers(door, run)
+
+
+def ownerless(client: docker.DockerClient) -> Iterator[tuple[str, str]]:
+    """Short id and run of every container of ours whose owner is gone."""
     for container in client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
-        run = container.labels.get(LABEL, "")
         try:
             owner = json.loads(container.labels[OWNER])
         except ValueError:
             continue
         if isinstance(owner, dict) and not lives(owner):
-            notify(f"removing a container that a killed run left behind: {container.short_id}")
-            with contextlib.suppress(OSError):
-                remove_containers(door, run)
+            yield str(container.short_id), container.labels.get(LABEL, "")
 
 
 def _cannot_start(name: str, image: str, error: DockerException) -> EnvironmentFailure:

@@ -375,7 +375,9 @@ def local_services(
     account = choose_account()
     programs = find(account)
     launch = launch_as(account)
-    with run_directory(request.state, account, needed=request.needed, notify=request.notify) as directory:
+    with run_directory(
+        request.state, account, needed=request.needed, notify=request.notify, provider=provider
+    ) as directory:
         running = LocalRunning(
             programs,
             account,

@@ -15,7 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +33,45 @@ _MEMORY_SPARE = 1_000_000_000  # for the servers and the application themselves
 _SOCKET_PATH = 107  # bytes a Unix socket's path may have
 _NAME = re.compile(PREFIX + r"[0-9a-f]{16}")
 _WATCHDOG_PATIENCE = 30.0
+_WRITING = 60.0  # seconds after which nobody is still writing a record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What the record of a run says. docker: socket of its daemon, empty where its servers are processes.
+
+    since: of its start, in seconds since the epoch. alive: false where the run is gone.
+    """
+
+    record: Path
+    directory: Path
+    provider: str
+    docker: str
+    owner: dict[str, Any]
+    since: float
+    alive: bool
 
 
 @contextlib.contextmanager
 def run_directory(
-    state: Path, account: Account, *, needed: int, notify: Callable[[str], None], docker: str = ""
+    state: Path,
+    account: Account,
+    *,
+    needed: int,
+    notify: Callable[[str], None],
+    docker: str = "",
+    provider: str = "",
 ) -> Iterator[Path]:
     """A new private directory of `account`, removed with every server in it at the end, come what may.
 
     state: where records of runs lie; created where missing. needed: bytes that the data will take.
     docker: socket of the daemon that will run the servers, empty where they are our children.
+    provider: for whoever reads the record.
     Raises EnvironmentFailure where `state` cannot be written or there is no room.
     """
     reap(state, notify)
     directory = choose(account, needed) / f"{PREFIX}{secrets.token_hex(8)}"
-    record = _write_record(state, directory, docker)
+    record = _write_record(state, directory, docker, provider)
     with _watched(directory, record, docker):
         try:
             _make(directory, account)
@@ -89,6 +115,14 @@ def _watched(directory: Path, record: Path, docker: str) -> Iterator[None]:
 
 def choose(account: Account, needed: int) -> Path:
     """The directory to make ours in: memory where there is plenty, else the roomiest temporary directory."""
+    place = likely(account, needed)
+    if place != _MEMORY:
+        check_room(place, max(needed, LEAST_FREE))
+    return place
+
+
+def likely(account: Account, needed: int) -> Path:
+    """What `choose` will give, whether or not there is room. EnvironmentFailure where nothing is usable."""
     if _memory_suffices(max(needed, _MEMORY_FREE)) and _usable(_MEMORY, account):
         return _MEMORY
     places = [place for place in _temporary() if _usable(place, account)]
@@ -98,9 +132,7 @@ def choose(account: Account, needed: int) -> Path:
             where=", ".join(str(place) for place in _temporary()),
             hint="set TMPDIR to a directory that this user may enter, with a short path",
         )
-    roomiest = max(places, key=lambda place: shutil.disk_usage(place).free)
-    check_room(roomiest, max(needed, LEAST_FREE))
-    return roomiest
+    return max(places, key=lambda place: shutil.disk_usage(place).free)
 
 
 def check_room(place: Path, needed: int) -> None:
@@ -122,6 +154,14 @@ def no_room(place: Path, needed: int) -> EnvironmentFailure:
 
 def reap(state: Path, notify: Callable[[str], None]) -> None:
     """Remove what runs left behind that ended without a chance to clean up; others' is left alone."""
+    for found in recorded(state):
+        if not found.alive:
+            notify(f"removing what a run that was killed left behind: {found.directory}")
+            watchdog.sweep(str(found.directory), str(found.record), found.docker)
+
+
+def recorded(state: Path) -> tuple[Recorded, ...]:
+    """The runs with a record in `state`, which is made where missing. Raises EnvironmentFailure."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         records = sorted(state.glob(f"{PREFIX}*.json"))
@@ -131,32 +171,48 @@ def reap(state: Path, notify: Callable[[str], None]) -> None:
             where=str(state),
             hint="name a writable directory for the gate's cache",
         ) from error
-    for record in records:
-        if found := _left_behind(record):
-            directory, docker = found
-            notify(f"removing what a run that was killed left behind: {directory}")
-            watchdog.sweep(str(directory), str(record), docker)
+    return tuple(found for record in records if (found := _read_record(record)))
 
 
-def _left_behind(record: Path) -> tuple[Path, str] | None:
-    """Directory and Docker socket of a record whose run is gone; None where it lives or cannot be judged."""
+def unfinished_records(state: Path) -> Iterator[Path]:
+    """Records whose writer was killed before they had their name; writing one takes milliseconds."""
+    for path in state.glob("*.new"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _WRITING:
+                yield path
+
+
+def _read_record(record: Path) -> Recorded | None:
+    """None where the record is not of ours, or gone meanwhile."""
     try:
         told = json.loads(record.read_text(encoding="utf-8"))
-        directory, docker, owner = Path(told["directory"]), str(told["docker"]), told["owner"]
+        found = Recorded(
+            record=record,
+            directory=Path(told["directory"]),
+            provider=str(told.get("provider", "")),
+            docker=str(told["docker"]),
+            owner=told["owner"],
+            since=record.stat().st_mtime,
+            alive=lives(told["owner"]),
+        )
     except FileNotFoundError:
         return None  # another run was quicker
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # another user's, or not written by us
     # The name is checked because what it names will be removed with all it holds.
-    if not _NAME.fullmatch(directory.name) or record.stem != directory.name or lives(owner):
-        return None
-    return directory, docker
+    ours = _NAME.fullmatch(found.directory.name) and record.stem == found.directory.name
+    return found if ours else None
 
 
-def _write_record(state: Path, directory: Path, docker: str) -> Path:
+def _write_record(state: Path, directory: Path, docker: str, provider: str) -> Path:
     """Written whole before the directory exists, so that there is no moment in which it is unknown."""
     record = state / f"{directory.name}.json"
-    told = {"directory": str(directory), "docker": docker, "owner": identity(os.getpid())}
+    told = {
+        "directory": str(directory),
+        "provider": provider,
+        "docker": docker,
+        "owner": identity(os.getpid()),
+    }
     text = json.dumps(told, indent=1)
     temporary = record.with_suffix(".new")
     try:
@@ -177,10 +233,9 @@ def identity(pid: int) -> dict[str, Any]:
     start: in ticks since boot. boot: of this boot of the machine. namespace: of process numbers; those
     of another container mean nothing here.
     """
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     return {
         "pid": pid,
-        "start": int(stat.rpartition(")")[2].split()[19]),
+        "start": int(_stat(pid)[19]),
         "boot": Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
         "namespace": os.readlink("/proc/self/ns/pid"),
     }
@@ -194,9 +249,15 @@ def lives(owner: dict[str, Any]) -> bool:
     if owner.get("namespace") != here["namespace"]:
         return True
     try:
-        return identity(int(owner["pid"])) == owner
+        return identity(int(owner["pid"])) == owner and _stat(int(owner["pid"]))[0] not in "ZX"
     except (OSError, KeyError, ValueError):
         return False
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat behind the name: the state first (Z has ended), the start twentieth."""
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    return text.rpartition(")")[2].split()
 
 
 def _temporary() -> list[Path]:
@@ -217,6 +278,28 @@ def _memory_suffices(wanted: int) -> bool:
     if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < wanted:
         return False
     return _available_memory() >= wanted + _MEMORY_SPARE
+
+
+def room(place: Path) -> tuple[int, str]:
+    """Bytes that may be filled at a place, and what runs out first there: "disk" or "memory".
+
+    On a tmpfs every byte is memory, of which the servers and the application keep a share.
+    """
+    free = shutil.disk_usage(place).free
+    if not _in_memory(place):
+        return free, "disk"
+    return min(free, max(0, _available_memory() - _MEMORY_SPARE)), "memory"
+
+
+def _in_memory(place: Path) -> bool:
+    """Whether the file system of a directory is a tmpfs: the mount whose point is the longest prefix."""
+    here, best, kind = str(place.resolve()), "", ""
+    for line in Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
+        _, point, found, *_ = line.split(" ")
+        within = here == point or here.startswith(point.rstrip("/") + "/")
+        if within and len(point) >= len(best):  # a later mount hides an earlier one
+            best, kind = point, found
+    return kind in ("tmpfs", "ramfs")
 
 
 def _available_memory() -> int:

@@ -34,10 +34,19 @@ def save(data: Path, into: Path) -> None:
 
 
 def sweep(directory: Path) -> None:
-    """Remove copies that a killed run left unfinished; those being made are locked and stay."""
+    """Remove copies that a killed run left unfinished."""
+    for path in unfinished(directory):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def unfinished(directory: Path) -> Iterator[Path]:
+    """Copies that a killed run left unfinished, each locked until the next is asked for.
+
+    Those being made are locked by their makers and are not among them.
+    """
     for path in directory.glob(".*.new"):
         with contextlib.suppress(OSError), _locked(path):
-            shutil.rmtree(path, ignore_errors=True)
+            yield path
 
 
 def _put(temporary: Path, into: Path) -> None:

@@ -109,7 +109,7 @@ def install(
         return Installed(interpreter="", python="", packages=packages, path=_path(None, environ))
     interpreter = resolve(target.python, directory=job.directory, environ=variables.for_running(environ))
     key = _key(target, interpreter, _digests(_named(job) | declared))
-    store = Store(cache / "environments", _KEPT)
+    store = dependencies(cache)
     try:
         _dependencies(job, interpreter, key, store, env_dir)
     except OSError as error:  # a full disk, a cache of another user
@@ -128,6 +128,11 @@ def install(
         packages=inventory.packages(worktree),
         path=_path(env_dir, environ),
     )
+
+
+def dependencies(cache: Path) -> Store:
+    """Where dependencies are kept between runs."""
+    return Store(cache / "environments", _KEPT)
 
 
 def working_directory(target: Target, worktree: Path) -> Path:

@@ -127,6 +127,10 @@ class Repository:
         """Remove worktrees left behind by runs that were killed."""
         worktrees.prune(self.git, self._records)
 
+    def left_behind(self) -> tuple[Path, ...]:
+        """Worktrees that `prune` would remove now, whether or not their directory is still there."""
+        return worktrees.left_behind(self._records)
+
     @property
     def _records(self) -> Path:
         return self.private / "worktrees"

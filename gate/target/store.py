@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+_PARTIAL = ".partial"
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -39,7 +41,7 @@ class Store:
 
         One left by a killed run is removed first. Only inside `alone_with`.
         """
-        partial = entry.with_name(f"{entry.name}.partial")
+        partial = entry.with_name(f"{entry.name}{_PARTIAL}")
         _remove(partial)
         partial.mkdir()
         try:
@@ -51,11 +53,18 @@ class Store:
 
     def prune(self) -> None:
         """Remove the entries unused for longest (by modification time), but none that a run is using."""
-        entries = [path for path in self.home.iterdir() if path.is_dir() and path.suffix != ".partial"]
+        entries = [path for path in self.home.iterdir() if path.is_dir() and path.suffix != _PARTIAL]
         for entry in sorted(entries, key=_used, reverse=True)[self.kept :]:
             with contextlib.suppress(BlockingIOError), self._lock_file(entry.name) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove(entry)
+
+    def unfinished(self) -> Iterator[Path]:
+        """What killed runs left half made, each alone with the caller until the next is asked for."""
+        for partial in self.home.glob(f"*{_PARTIAL}"):
+            with contextlib.suppress(BlockingIOError), self._lock_file(partial.stem) as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield partial
 
     @contextlib.contextmanager
     def _lock_file(self, key: str) -> Iterator[int]:

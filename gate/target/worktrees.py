@@ -41,6 +41,16 @@ def prune(git: Git, records: Path) -> None:
             record.unlink()
 
 
+def left_behind(records: Path) -> tuple[Path, ...]:
+    """Worktrees whose run is gone."""
+    found = []
+    for record in sorted(records.glob("*.path")):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), record.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found.append(Path(file.read()))
+    return tuple(found)
+
+
 @contextlib.contextmanager
 def _recorded(records: Path, path: Path) -> Iterator[None]:
     if path.exists():

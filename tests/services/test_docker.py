@@ -28,7 +28,7 @@ def client():
     """The daemon, with the stand-in images; their defaults are the official ones, which mislead."""
     with contextlib.ExitStack() as stack:
         try:
-            client, _ = stack.enter_context(containers._daemon())
+            client, _ = stack.enter_context(containers.daemon())
         except Unavailable as error:
             pytest.skip(error.message)
         for image in ("postgres:18", "redis:7"):
