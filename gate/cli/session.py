@@ -305,18 +305,6 @@ def _room(place: Path, copies: int, hint: str) -> Room:
     )
 
 
-def _room(place: Path, copies: int, hint: str) -> Room:
-    free, runs_out = services.room(place)
-    return Room(
-        place=str(place),
-        device=place.stat().st_dev,
-        free=free,
-        runs_out=runs_out,
-        copies=copies,
-        hint=hint,
-    )
-
-
 class Gate:
     """One run's live parts: the scratch directory, the services and the prepared sides."""
 
@@ -490,18 +478,6 @@ class Gate:
 
     def _holds_templates(self) -> bool:
         return bool(dataset.templates(self.running.postgres))
-
-    def _needed(self) -> int:
-        """Bytes of the data by the configuration alone, judged before anything is started; 0 where not ours.
-
-        What given servers have room for is out of sight.
-        """
-        if self.options.services == "external":
-            return 0
-        spec = self.sources.config.dataset
-        copy = rough_bytes(spec, scale=spec.scale * (self.options.scale or 1.0))
-        self._check_space(copy, services.data_place(needed_bytes(copy)))
-        return needed_bytes(copy)
 
     def _needed(self) -> int:
         """Bytes of the data by the configuration alone, judged before anything is started; 0 where not ours.
