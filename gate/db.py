@@ -28,6 +28,7 @@ from gate.model import PostgresServer, RedisServer
 APPLICATION = "perf-gate"
 Connection = psycopg.Connection[TupleRow]
 Error = psycopg.Error  # what a statement raises, for rooms that say what it meant
+RedisError = redis.RedisError
 
 _CONNECT_TIMEOUT = 10  # seconds; the servers are on this machine
 _REDIS_TIMEOUT = 30.0

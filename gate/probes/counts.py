@@ -6,6 +6,7 @@ while nobody else uses the database and the Redis server: each side has its own.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -125,12 +126,20 @@ class Counter:
 
     def close(self) -> None:
         """Forgets the database's statements too, so that those of many clones never fill the view."""
-        if not self._connection.closed:
+        with contextlib.suppress(db.Error):  # of a server that ended meanwhile, which took them along
             db.forget_statements(self._connection, self._database)
         self._connection.close()
         self._redis.close()
 
     def _look(self) -> Snapshot:
+        try:
+            return self._counters()
+        except (db.Error, db.RedisError) as error:
+            reason = str(error).partition("\n")[0]
+            message = f"the counters of database {self._database} cannot be read: {reason}"
+            raise MeasurementError(message, hint="run again; the server still runs") from error
+
+    def _counters(self) -> Snapshot:
         db.settle(self._connection, self._database, _IN_FLIGHT)
         return Snapshot(
             statements=db.statement_counts(self._connection, self._database),

@@ -64,6 +64,15 @@ class External(Running):
             client.flushall()
         return server
 
+    def failure(self) -> EnvironmentFailure | None:
+        try:
+            db.connect(self._postgres, "postgres").close()
+            for server in self._used.values():
+                db.open_redis(server).close()
+        except EnvironmentFailure as error:
+            return error
+        return None
+
     def restart_postgres(self) -> None:
         raise EnvironmentFailure("a Postgres that was given is not ours to restart")
 

@@ -61,6 +61,9 @@ class LocalPostgres:
             raise EnvironmentFailure("Postgres is not running", where=str(self._directory))
         return self._server
 
+    def failure(self) -> EnvironmentFailure | None:
+        return self._process.ended() if self._process is not None else None
+
     def initialise(self) -> None:
         """initdb. The private socket needs no password, TCP does: see `_write_access`."""
         command = [
@@ -221,6 +224,9 @@ class LocalRedis:
                 return self._start_on(free_port())
         return self._start_on(free_port())
 
+    def failure(self) -> EnvironmentFailure | None:
+        return self._process.ended() if self._process is not None else None
+
     def stop(self) -> None:
         """End the server and remove all it had."""
         if self._process is not None:
@@ -333,6 +339,10 @@ class LocalRunning(Running):
             settings=self._redis_settings,
         )
         return server.start()
+
+    def failure(self) -> EnvironmentFailure | None:
+        servers = (self._postgres, *self._redis.values())
+        return next((fault for server in servers if (fault := server.failure())), None)
 
     def restart_postgres(self) -> None:
         self._postgres.stop(clean=True)

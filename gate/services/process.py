@@ -98,6 +98,15 @@ class Server(ABC):
             time.sleep(self.interval)
         return status
 
+    def ended(self) -> EnvironmentFailure | None:
+        """The error where it has ended though nobody stopped it; None while it runs."""
+        status = self.exit_status()
+        if status is None:
+            return None
+        fault = self.failure(f"{self.name} ended by itself ({_ending(status)})")
+        fault.hint = fault.hint or "see the end of its log, and whether the machine ran out of memory"
+        return fault
+
     def failure(self, message: str) -> EnvironmentFailure:
         """The error that says best what the log says."""
         tail = tuple(self.output().splitlines()[-_TAIL_LINES:])
@@ -161,6 +170,15 @@ class Process(Server):
 
     def dispose(self) -> None:
         self.stop(signal.SIGKILL, timeout=10)
+
+
+def _ending(status: int) -> str:
+    """An exit status in words; a container's says by 128 and more what a process's says by a minus."""
+    number = -status if status < 0 else status - 128
+    try:
+        return f"killed by {signal.Signals(number).name}"
+    except ValueError:
+        return f"exit {status}"
 
 
 def launch_as(account: Account) -> Launch:

@@ -37,6 +37,13 @@ class Running(ABC):
         """A fresh, empty server; one already running under that name is stopped first."""
 
     @abstractmethod
+    def failure(self) -> EnvironmentFailure | None:
+        """Why a server does not run that should, with its log's end; None while all of them do.
+
+        What fails meanwhile elsewhere is a consequence, and this is its cause.
+        """
+
+    @abstractmethod
     def restart_postgres(self) -> None:
         """Stop cleanly and start again on the same data."""
 
