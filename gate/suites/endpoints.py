@@ -109,6 +109,7 @@ class EndpointWorker:
         self._todo = iter([known[case] for case in cases])
         self._requests: Requests | None = None
         self._positions: dict[Case, int] = {}
+        self._silent: dict[str, str] = {}  # endpoints that gave no answer, with the reason
         self._client = Client(side.base_url, timeout=config.timeout)
         self._hidden = hidden(side)
 
@@ -138,8 +139,12 @@ class EndpointWorker:
         """Sends `rounds` requests; to warm a reading case up, at least one of each that will be measured.
 
         A writing case is warmed by `rounds` alone: what it was to write first, it can write only once.
-        Raises WorkerDied where nothing listens any more.
+        After three requests without an answer nothing is sent to this endpoint any more, for each would
+        cost a timeout: a later visit repeats the failure. Raises WorkerDied where nothing listens any
+        more, or where a second endpoint gives no answer.
         """
+        if reason := self._silent.get(self._current.variant.case.name):
+            return Visit(failures=(reason,))
         reads, config = not self._current.variant.request.writes, self._config
         if warmup and reads:
             rounds = max(rounds, self._current.distinct(max(config.requests, config.rounds)))
@@ -169,7 +174,9 @@ class EndpointWorker:
     def _measure(self, requests: list[Rendered]) -> Visit:
         request = self._current.variant.request
         masks = [(re.compile(mask.pattern.encode()), mask.replace.encode()) for mask in request.mask]
-        values, sizes, failures = [], [], []
+        values: list[float] = []
+        sizes: list[int] = []
+        failures: list[str] = []
         for rendered in requests:
             status, seconds, failure = self._client.send(rendered)
             failure = failure or self._fault(request, status)
@@ -189,10 +196,16 @@ class EndpointWorker:
         return _misshapen(self._client.body, request.shape, self._hidden) if request.shape else ""
 
     def _lost(self, failures: list[str]) -> bool:
-        """After a request without an answer: whether to give this visit up. Raises WorkerDied."""
+        """After a request without an answer: whether to give this endpoint up. Raises WorkerDied."""
+        case = self._current.variant.case
         if not self._client.reachable():
-            raise WorkerDied(self._current.variant.case, failures[-1])
-        return len(failures) >= _PATIENCE
+            raise WorkerDied(case, failures[-1])
+        if len(failures) < _PATIENCE:
+            return False
+        if self._silent:
+            raise WorkerDied(case, f"{failures[-1]}, nor at {', '.join(self._silent)} before")
+        self._silent[case.name] = failures[-1]
+        return True
 
 
 def _login_failed(text: str) -> MeasurementError:

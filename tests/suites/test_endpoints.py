@@ -453,6 +453,29 @@ def test_a_slow_answer_is_a_failure_and_three_end_the_visit(side, application):
     assert visit.failures == ("no answer within 0.05 s",) * 3
 
 
+def test_an_endpoint_that_gave_no_answer_is_not_asked_again(side, application):
+    """Later visits, of other parameters too, repeat the failure at once; a second such endpoint ends all."""
+    application.answer |= {"/x": slowly(0.3), "/y": slowly(0.3), "/z": reply()}
+    worker = opened(
+        side,
+        {"name": "x", "path": "/x", "query": {"n": "{n_}"}, "scale": {"n_": [1, 2]}},
+        {"name": "z", "path": "/z"},
+        {"name": "y", "path": "/y"},
+        timeout="50ms",
+    )
+    worker.next()
+    assert len(worker.visit(50).failures) == 3
+    worker.next()
+    assert worker.visit(50).failures == ("no answer within 0.05 s",)
+    worker.next()
+    assert worker.visit(2).failures == ()
+    worker.next()
+    with pytest.raises(WorkerDied) as died:
+        worker.visit(50)
+    worker.close()
+    assert "no answer within 0.05 s, nor at x before" in str(died.value)
+
+
 def test_a_lost_connection_is_a_failure_while_the_application_lives(side, application):
     """A worker process that dies under a request costs that request, not the run."""
     answers = iter([1, 0, 0, 1])  # libcurl tries once more where a kept connection was closed
