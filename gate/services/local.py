@@ -341,7 +341,7 @@ class LocalRunning(Running):
         return server.start()
 
     def failure(self) -> EnvironmentFailure | None:
-        servers = (self._postgres, *self._redis.values())
+        servers: tuple[LocalPostgres | LocalRedis, ...] = (self._postgres, *self._redis.values())
         return next((fault for server in servers if (fault := server.failure())), None)
 
     def restart_postgres(self) -> None:
