@@ -325,7 +325,7 @@ class Benchmarks(Table):
     """The `benchmarks` suite: the project's own pytest-benchmark tests in the side's interpreter.
 
     paths: given to pytest, relative to target.directory. args: further pytest arguments.
-    budgets: benchmark name -> ceilings of the time of one iteration.
+    budgets: benchmark, as in "test_lyrics.test_tokens" -> ceilings of the time of one iteration.
     """
 
     paths: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -3,6 +3,10 @@
 The whole suite runs once, when the worker is opened; a visit hands out what pytest-benchmark measured
 of one test. The project's pytest configuration stays in force but for what would write into its
 worktree, spread tests over processes or stop early (`gate.suites.pytest_plugin`).
+
+A case is named by where its test stands and by nothing else, so that no other file can rename it: with
+paths = ["benchmarks"], test_tokens of benchmarks/test_lyrics.py is "test_lyrics.test_tokens", and of
+benchmarks/text/test_lyrics.py "text.test_lyrics.test_tokens".
 """
 
 from __future__ import annotations
@@ -37,7 +41,10 @@ _GRACE = 3.0  # seconds that pytest gets to stop what its fixtures started
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """One collected benchmark. id: pytest's; names: classes and function; parameters: of the bracket."""
+    """One collected benchmark.
+
+    id: pytest's. file: from target.directory. names: classes and function. parameters: of the bracket.
+    """
 
     id: str
     file: str
@@ -49,7 +56,7 @@ class Benchmark:
 class Session:
     """What one run of pytest told. outcomes: id -> (outcome, text); times: id -> seconds of each round."""
 
-    tests: tuple[Benchmark, ...]
+    tests: Mapping[Case, Benchmark]
     outcomes: Mapping[str, tuple[str, str]]
     times: Mapping[str, tuple[float, ...]]
 
@@ -63,7 +70,7 @@ def collect(side: Side, config: Benchmarks, *, log: Path) -> tuple[PlannedCase, 
     session = _run(side, config, log=log, seed=0, times=False, arguments=("--collect-only", "-q"))
     return tuple(
         PlannedCase(case=case, label=str(case).partition("/")[2], definition=_definition(test), once=True)
-        for case, test in named(session.tests).items()
+        for case, test in session.tests.items()
     )
 
 
@@ -88,7 +95,7 @@ class BenchmarkWorker:
     def __init__(self, session: Session, *, timed: bool) -> None:
         self._session = session
         self._timed = timed
-        self._todo = iter(named(session.tests).items())
+        self._todo = iter(session.tests.items())
         self._test: Benchmark | None = None
 
     def next(self) -> Case | None:
@@ -117,25 +124,20 @@ class BenchmarkWorker:
         """Nothing is held: pytest has ended."""
 
 
-def named(tests: Sequence[Benchmark]) -> dict[Case, Benchmark]:
-    """Each test under its case: class and function, with the file's stem, then its path, on a clash."""
-    files: dict[str, set[str]] = {}
-    for test in tests:
-        for name in _names(test):
-            files.setdefault(name, set()).add(test.file)
-    found: dict[Case, Benchmark] = {}
-    for test in tests:
-        name = next((name for name in _names(test) if len(files[name]) == 1), _names(test)[-1])
-        found[Case(suite=SUITE, name=name, parameters=test.parameters)] = test
-    return found
-
-
-def _names(test: Benchmark) -> tuple[str, str, str]:
-    """From the shortest to the one that no other file can have."""
+def case_of(test: Benchmark, home: Path) -> Case:
+    """Its file below `home`, its classes and its function, joined by dots."""
     file = Path(test.file)
-    paths = ((), (file.stem,), file.with_suffix("").parts)
-    short, stem, full = (".".join((*path, *test.names)) for path in paths)
-    return short, stem, full
+    if file.is_relative_to(home):  # else args brought it, and it keeps its whole path
+        file = file.relative_to(home)
+    name = ".".join((*file.with_suffix("").parts, *test.names))
+    return Case(suite=SUITE, name=name, parameters=test.parameters)
+
+
+def home_of(paths: Sequence[str], directory: str) -> Path:
+    """The directory, from `directory`, that holds all paths; of a path to one file or test, its file's."""
+    named = [Path(directory, path.partition("::")[0]) for path in paths]
+    places = [path.parent if path.suffix == ".py" else path for path in named]
+    return Path(os.path.relpath(os.path.commonpath([os.path.normpath(p) for p in places]), directory))
 
 
 def _definition(test: Benchmark) -> str:
@@ -167,7 +169,7 @@ def _run(
         try:
             environment = _environment(side, scratch, seed)
             status = _execute(command, side, environment, log=log, timeout=config.timeout)
-            return _told(scratch, status, hidden(side))
+            return _told(scratch, status, home_of(config.paths, side.directory), hidden(side))
         except _Trouble as trouble:
             raise trouble.error(side, config, log) from None
 
@@ -279,10 +281,10 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _told(scratch: Scratch, status: int, secrets: Sequence[str]) -> Session:
+def _told(scratch: Scratch, status: int, home: Path, secrets: Sequence[str]) -> Session:
     """The session as the plugin and pytest-benchmark wrote it down; _Trouble where there is none.
 
-    secrets: kept out of what the tests say.
+    home: where names begin. secrets: kept out of what the tests say.
     """
     lines = [json.loads(line) for line in _lines(scratch.record)]
     kinds = Counter(line["kind"] for line in lines)
@@ -303,11 +305,7 @@ def _told(scratch: Scratch, status: int, secrets: Sequence[str]) -> Session:
     if not kinds["test"]:
         raise _Trouble("no benchmark was found", "check suites.benchmarks.paths and args")
     return Session(
-        tests=tuple(
-            Benchmark(id=t["id"], file=t["file"], names=tuple(t["names"]), parameters=t["parameters"])
-            for t in lines
-            if t["kind"] == "test"
-        ),
+        tests=_tests([line for line in lines if line["kind"] == "test"], home),
         outcomes={
             t["id"]: (t["outcome"], shown(t["text"], secrets, limit=_SHOWN))
             for t in lines
@@ -315,6 +313,18 @@ def _told(scratch: Scratch, status: int, secrets: Sequence[str]) -> Session:
         },
         times=dict(_times(scratch.times)),
     )
+
+
+def _tests(lines: Sequence[Mapping[str, Any]], home: Path) -> dict[Case, Benchmark]:
+    found: dict[Case, Benchmark] = {}
+    for line in lines:
+        test = Benchmark(
+            id=line["id"], file=line["file"], names=tuple(line["names"]), parameters=line["parameters"]
+        )
+        other = found.setdefault(case_of(test, home), test)
+        if other.id != test.id:
+            raise _Trouble(f"{other.id} and {test.id} would have the same name", "rename one of them")
+    return found
 
 
 def _ending(status: int) -> str:

@@ -127,11 +127,10 @@ class Record:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """After marks, -k and -m have chosen."""
         for item in session.items:
-            file, _, rest = item.nodeid.partition("::")
-            names = rest.split("[")[0].split("::")
+            names = item.nodeid.partition("::")[2].split("[")[0].split("::")
             callspec = getattr(item, "callspec", None)
             parameters = callspec.id if callspec is not None else ""
-            self.write(kind="test", id=item.nodeid, file=file, names=names, parameters=parameters)
+            self.write(kind="test", id=item.nodeid, file=_file(item), names=names, parameters=parameters)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -146,6 +145,12 @@ class Record:
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         self.write(kind="end", status=int(exitstatus))
+
+
+def _file(item: pytest.Item) -> str:
+    """Its file from where pytest was started; node ids begin at pytest's root, wherever that is."""
+    path = getattr(item, "path", None) or item.fspath  # pytest 6 has no `path`
+    return os.path.relpath(str(path), str(item.config.invocation_params.dir))
 
 
 def _is_benchmark(item: pytest.Item) -> bool:

@@ -20,7 +20,7 @@ import pytest
 from gate.config import Benchmarks
 from gate.errors import EnvironmentFailure, GateError, MeasurementError
 from gate.model import Case, Side
-from gate.suites.benchmarks import Benchmark, collect, named, open_benchmarks
+from gate.suites.benchmarks import Benchmark, case_of, collect, home_of, open_benchmarks
 from gate.suites.worker import Visit
 
 PYTHONS = [sys.executable, *filter(None, os.environ.get("PERF_GATE_TEST_PYTHONS", "").split(os.pathsep))]
@@ -135,38 +135,38 @@ def test_every_kind_of_benchmark(project):
     project.write("benchmarks/test_kinds.py", ALL_KINDS)
     found = project.run()
     assert list(found) == [
-        "benchmarks/test_plain",
-        "benchmarks/test_grouped[small]",
-        "benchmarks/test_grouped[large[1]]",
-        "benchmarks/test_pedantic",
-        "benchmarks/test_iterations",
-        "benchmarks/TestClass.test_method",
-        "benchmarks/test_fails_after_timing",
-        "benchmarks/test_raises",
-        "benchmarks/test_error",
-        "benchmarks/test_skipped",
-        "benchmarks/test_xfail",
-        "benchmarks/test_unused",
+        "benchmarks/test_kinds.test_plain",
+        "benchmarks/test_kinds.test_grouped[small]",
+        "benchmarks/test_kinds.test_grouped[large[1]]",
+        "benchmarks/test_kinds.test_pedantic",
+        "benchmarks/test_kinds.test_iterations",
+        "benchmarks/test_kinds.TestClass.test_method",
+        "benchmarks/test_kinds.test_fails_after_timing",
+        "benchmarks/test_kinds.test_raises",
+        "benchmarks/test_kinds.test_error",
+        "benchmarks/test_kinds.test_skipped",
+        "benchmarks/test_kinds.test_xfail",
+        "benchmarks/test_kinds.test_unused",
     ]
     assert all(str(Case.parse(name)) == name for name in found)
     for name in ("test_plain", "test_grouped[small]", "test_grouped[large[1]]", "TestClass.test_method"):
-        visit = found[f"benchmarks/{name}"]
+        visit = found[f"benchmarks/test_kinds.{name}"]
         assert len(visit.values) >= 3
         assert all(0 < value < 0.01 for value in visit.values)
         assert visit.failures == ()
-    assert len(found["benchmarks/test_pedantic"].values) == 7
-    assert len(found["benchmarks/test_iterations"].values) == 4
+    assert len(found["benchmarks/test_kinds.test_pedantic"].values) == 7
+    assert len(found["benchmarks/test_kinds.test_iterations"].values) == 4
     for name, text in (
         ("test_fails_after_timing", "the sum is wrong"),
         ("test_raises", "ZeroDivisionError"),
         ("test_error", "error outside of the test: RuntimeError: no fixture today"),
     ):
-        visit = found[f"benchmarks/{name}"]
+        visit = found[f"benchmarks/test_kinds.{name}"]
         assert visit.values == ()
         assert text in visit.failures[0]
-    assert "not on this machine" in found["benchmarks/test_skipped"].skipped
-    assert "known to be slow" in found["benchmarks/test_xfail"].skipped
-    assert found["benchmarks/test_unused"].skipped == "it passed without calling benchmark()"
+    assert "not on this machine" in found["benchmarks/test_kinds.test_skipped"].skipped
+    assert "known to be slow" in found["benchmarks/test_kinds.test_xfail"].skipped
+    assert found["benchmarks/test_kinds.test_unused"].skipped == "it passed without calling benchmark()"
 
 
 def test_values_are_seconds_of_one_iteration(project):
@@ -196,11 +196,11 @@ def test_the_definition_is_the_test_and_nothing_else(project):
     first, again = (collect(project.side, project.config(), log=project.log) for _ in range(2))
     assert first == again
     (planned,) = first
-    assert (planned.label, planned.writes) == ("test_a", False)
+    assert (planned.label, planned.writes) == ("test_a.test_a", False)
     project.write("benchmarks/test_a.py", "")
     project.write("benchmarks/test_b.py", text)
     (moved,) = collect(project.side, project.config(), log=project.log)
-    assert moved.case == planned.case
+    assert str(moved.case) == "benchmarks/test_b.test_a"
     assert moved.definition != planned.definition
 
 
@@ -214,7 +214,7 @@ def test_nothing_is_written_into_the_worktree(project):
     project.write("benchmarks/helper.py", "VALUE = 1\n")
     project.write("benchmarks/test_a.py", "import helper\ndef test_a(benchmark):\n    benchmark(int)\n")
     before = project.files()
-    assert project.run()["benchmarks/test_a"].values
+    assert project.run()["benchmarks/test_a.test_a"].values
     project.collect()
     assert project.files() == before
 
@@ -238,9 +238,9 @@ def test_the_projects_own_options_survive(project):
         "def test_greets(benchmark, greeting):\n    benchmark(int)\n    assert greeting == 'hello'\n"
         "@pytest.mark.slow\ndef test_slow(benchmark):\n    benchmark(int)\n",
     )
-    assert list(project.run()) == project.collect() == ["benchmarks/test_greets"]
-    assert project.run()["benchmarks/test_greets"].values
-    assert project.collect("-m", "slow") == ["benchmarks/test_slow"]
+    assert list(project.run()) == project.collect() == ["benchmarks/bench_a.test_greets"]
+    assert project.run()["benchmarks/bench_a.test_greets"].values
+    assert project.collect("-m", "slow") == ["benchmarks/bench_a.test_slow"]
 
 
 @pytest.mark.parametrize("addopts", ["--benchmark-disable", "--benchmark-skip", "-x", "--maxfail=1"])
@@ -252,8 +252,8 @@ def test_options_that_would_hide_benchmarks_are_settled(project, addopts):
         "def test_a(benchmark):\n    benchmark(lambda: 1 / 0)\ndef test_b(benchmark):\n    benchmark(int)\n",
     )
     found = project.run()
-    assert found["benchmarks/test_a"].failures
-    assert found["benchmarks/test_b"].values
+    assert found["benchmarks/test_a.test_a"].failures
+    assert found["benchmarks/test_a.test_b"].values
 
 
 def test_warnings_as_errors_are_no_trouble(project):
@@ -265,10 +265,10 @@ def test_warnings_as_errors_are_no_trouble(project):
         "def test_a(benchmark):\n    benchmark(lambda: 1 / 0)\n"
         "@pytest.mark.skip\ndef test_b(benchmark):\n    benchmark(int)\n",
     )
-    assert project.collect() == ["benchmarks/test_a", "benchmarks/test_b"]
+    assert project.collect() == ["benchmarks/test_a.test_a", "benchmarks/test_a.test_b"]
     found = project.run()
-    assert found["benchmarks/test_a"].failures
-    assert found["benchmarks/test_b"].skipped
+    assert found["benchmarks/test_a.test_a"].failures
+    assert found["benchmarks/test_a.test_b"].skipped
 
 
 def test_the_tail_ends_with_what_ended_pytest(project):
@@ -289,8 +289,8 @@ def test_counting_calls_each_benchmark_once(project):
         "def test_b(benchmark):\n    benchmark(lambda: 1 / 0)\n",
     )
     found = project.run(mode="count")
-    assert found["benchmarks/test_a"] == Visit()
-    assert found["benchmarks/test_b"].failures
+    assert found["benchmarks/test_a.test_a"] == Visit()
+    assert found["benchmarks/test_a.test_b"].failures
     assert (project.root / "calls").read_text() == "x"
 
 
@@ -304,31 +304,75 @@ def test_the_seed_is_the_hash_seed_and_the_environment_is_the_sides(project):
         "def test_a(benchmark):\n    benchmark(int)\n"
         "    assert (os.environ['PYTHONHASHSEED'], os.environ['MINE']) == ('7', '1')\n",
     )
-    assert project.run(seed=7)["benchmarks/test_a"].values
+    assert project.run(seed=7)["benchmarks/test_a.test_a"].values
 
 
-def test_a_name_in_two_files_is_told_apart_by_the_file():
-    """The stem is enough for two files, the path for two of one name; a class belongs to the name."""
+@pytest.mark.parametrize(
+    ("paths", "file", "name"),
+    [
+        (["benchmarks"], "benchmarks/test_a.py", "test_a.test_x"),
+        (["benchmarks/"], "benchmarks/test_a.py", "test_a.test_x"),
+        (["benchmarks"], "benchmarks/text/test_a.py", "text.test_a.test_x"),
+        (["benchmarks/test_a.py"], "benchmarks/test_a.py", "test_a.test_x"),
+        (
+            ["benchmarks/test_a.py::test_x", "benchmarks/text"],
+            "benchmarks/text/test_a.py",
+            "text.test_a.test_x",
+        ),
+        (["."], "benchmarks/test_a.py", "benchmarks.test_a.test_x"),
+        (["one", "two"], "two/test_a.py", "two.test_a.test_x"),
+        (["src/one", "./src/two/../two"], "src/two/test_a.py", "two.test_a.test_x"),
+        (["../shared"], "../shared/test_a.py", "test_a.test_x"),
+        (["/shared"], "../shared/test_a.py", "test_a.test_x"),
+        (["one", "/project/two"], "two/test_a.py", "two.test_a.test_x"),
+        (["benchmarks"], "more/test_a.py", "more.test_a.test_x"),
+    ],
+)
+def test_the_name_is_the_place_of_the_test(paths, file, name):
+    """It follows from the configured paths and the test's own file alone; a class belongs to it."""
 
-    def test(file: str, *names: str) -> Benchmark:
-        return Benchmark(id=f"{file}::{'::'.join(names)}", file=file, names=names, parameters="")
+    def named(*names: str) -> str:
+        test = Benchmark(id="", file=file, names=names, parameters="")
+        return case_of(test, home_of(paths, "/project")).name
 
-    tests = [
-        test("b/test_a.py", "test_only"),
-        test("b/test_a.py", "test_x"),
-        test("b/test_b.py", "test_x"),
-        test("b/one/test_c.py", "test_y"),
-        test("b/two/test_c.py", "test_y"),
-        test("b/test_a.py", "TestK", "test_x"),
+    assert named("test_x") == name
+    assert named("TestK", "test_x") == name.replace("test_x", "TestK.test_x")
+
+
+def test_another_file_renames_nothing(project):
+    """A new benchmark of a name that is taken leaves the old one's alone, or the old one would be missing."""
+    text = "def test_scan(benchmark):\n    benchmark(int)\n"
+    project.write("benchmarks/test_a.py", text)
+    before = project.collect()
+    project.write("benchmarks/test_b.py", text)
+    project.write("benchmarks/text/test_b.py", text.replace("(int)", "(str)"))
+    project.write("benchmarks/__init__.py", "")
+    project.write("benchmarks/text/__init__.py", "")
+    assert project.collect() == [
+        *before,
+        "benchmarks/test_b.test_scan",
+        "benchmarks/text.test_b.test_scan",
     ]
-    assert [case.name for case in named(tests)] == [
-        "test_only",
-        "test_a.test_x",
-        "test_b.test_x",
-        "b.one.test_c.test_y",
-        "b.two.test_c.test_y",
-        "TestK.test_x",
-    ]
+
+
+def test_the_name_does_not_depend_on_pytests_root(project):
+    """A pytest.ini further up, whose directory node ids begin at, changes no name."""
+    (project.root / "pytest.ini").rename(project.root.parent / "pytest.ini")
+    project.write("benchmarks/test_a.py", "def test_a(benchmark):\n    benchmark(int)\n")
+    assert project.collect() == ["benchmarks/test_a.test_a"]
+    assert project.run()["benchmarks/test_a.test_a"].values
+
+
+def test_two_benchmarks_of_one_name_are_an_error(project):
+    """Where a class is called like a file neither of the two is left out unseen."""
+    text = "def test_a(benchmark):\n    benchmark(int)\n"
+    project.write("benchmarks/test_x/Test.py", text)
+    project.write(
+        "benchmarks/test_x.py", "class Test:\n    " + text.replace("(", "(self, ", 1).replace("\n", "\n    ")
+    )
+    error = failure(project, lambda: project.collect("-o", "python_files=*.py"))
+    assert "benchmarks/test_x/Test.py::test_a" in error.message
+    assert "benchmarks/test_x.py::Test::test_a" in error.message
 
 
 def failure(project: Project, call: Callable[[], object]) -> GateError:
@@ -533,7 +577,7 @@ def test_plugins_that_would_disturb_timing_are_kept_out(project):
     project.write("benchmarks/test_a.py", text)
     before = project.files()
     found = project.run()
-    assert list(found) == [f"benchmarks/{name}" for name in names]
+    assert list(found) == [f"benchmarks/test_a.{name}" for name in names]
     assert all(visit.values for visit in found.values())
     assert project.files() == before
 
@@ -546,4 +590,4 @@ def test_what_is_put_on_the_projects_path_shadows_nothing(project):
         "def test_a(benchmark):\n    benchmark(int)\n"
         "    assert len(list(pathlib.Path(perf_gate_pytest.__file__).parent.iterdir())) == 1\n",
     )
-    assert project.run()["benchmarks/test_a"].failures == ()
+    assert project.run()["benchmarks/test_a.test_a"].failures == ()
