@@ -59,20 +59,44 @@ def _statements(metric: str, base: Evidence, head: Evidence) -> list[Difference]
     if metric not in _MEASURES:
         return []
     measure, read = _MEASURES[metric]
-    before = {s.fingerprint: s for s in base.statements}
-    after = {s.fingerprint: s for s in head.statements}
-    found = []
-    for key in before.keys() | after.keys():
-        old, new = before.get(key), after.get(key)
-        shown = new or old
-        values = (read(old) if old else 0.0, read(new) if new else 0.0)
-        if shown is not None and values[0] != values[1]:
-            found.append(
-                Difference(
-                    what="statement", text=shown.text, measure=measure, before=values[0], after=values[1]
-                )
-            )
-    return found
+    return [
+        Difference(what="statement", text=text, measure=measure, before=before, after=after)
+        for old, new in _pairs(base.statements, head.statements)
+        for text in (new.text if new else old.text if old else "",)
+        if (before := read(old) if old else 0.0) != (after := read(new) if new else 0.0)
+    ]
+
+
+def _pairs(
+    base: Iterable[Statement], head: Iterable[Statement]
+) -> list[tuple[Statement | None, Statement | None]]:
+    """Each statement of base beside the same one of head; a rewritten one beside what it became.
+
+    A statement whose text changed is gone and another is new. Where both read the same table as often,
+    they are taken for one: a column left out of a query must not hide the loop that came with it.
+    """
+    before = {s.fingerprint: s for s in base}
+    after = {s.fingerprint: s for s in head}
+    pairs: list[tuple[Statement | None, Statement | None]] = [
+        (before[key], after[key]) for key in sorted(before.keys() & after.keys())
+    ]
+    gone = [before[key] for key in sorted(before.keys() - after.keys())]
+    for key in sorted(after.keys() - before.keys()):
+        new = after[key]
+        old = next((s for s in gone if s.calls == new.calls and _reads(s) == _reads(new)), None)
+        if old is None:
+            pairs.append((None, new))
+        else:
+            gone.remove(old)
+            pairs.append((old, new))
+    return [*pairs, *((old, None) for old in gone)]
+
+
+def _reads(statement: Statement) -> tuple[str, str]:
+    """The verb and the first table of a statement."""
+    text = statement.text.lower()
+    table = re.search(r"\b(?:from|into|update)\s+([\w.\"]+)", text)
+    return text.split(" ", 1)[0], table[1] if table else ""
 
 
 def _commands(base: Evidence, head: Evidence) -> list[Difference]:

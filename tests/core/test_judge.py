@@ -248,6 +248,23 @@ def test_the_first_line_names_the_endpoint_the_statement_and_the_calls() -> None
     )
 
 
+def test_a_rewritten_statement_does_not_hide_the_loop_that_came_with_it() -> None:
+    """The join lost a column and reads as often as before; the cause is the statement that is new."""
+    joined = "SELECT p.id, a.name FROM playlist_songs p JOIN artists a ON a.id = p.artist_id"
+    alone = "SELECT p.id FROM playlist_songs p"
+    loop = "SELECT name FROM artists WHERE id = $1"
+    stored = side(
+        "base", {LIST: GOOD}, stored=True, statements={LIST: [statement(joined, 1, rows=25, blocks=90)]}
+    )
+    head = side(
+        "head",
+        {LIST: GOOD | {"sql.rows": [50, 50]}},
+        statements={LIST: [statement(alone, 1, rows=25, blocks=30), statement(loop, 25, rows=25)]},
+    )
+    report = judge(run(head, known=(LIST,)), Context(config=None, stored=stored))
+    assert report.verdict.reasons[0].endswith("SELECT name FROM artists WHERE id = $1: 25 rows (was 0)")
+
+
 def test_first_adoption_passes_and_says_what_to_commit() -> None:
     """Neither configuration nor baseline on base: everything is new."""
     report = judge(run(side("head", {LIST: GOOD})), Context(config=None, adoption=True))
