@@ -106,10 +106,15 @@ def event_of(environ: Mapping[str, str]) -> Event | None:
 
 
 def check_writable(file: Path) -> None:
-    """Before minutes are spent on what could not be written. Raises ConfigError."""
+    """Before minutes are spent on what could not be written. Raises ConfigError.
+
+    A new file is removed again: a run without a verdict leaves no empty report.
+    """
+    new = not file.exists()
     try:
-        with file.open("a", encoding="utf-8"):
-            return
+        file.open("a", encoding="utf-8").close()
+        if new:
+            file.unlink()
     except OSError as error:
         message = f"the report cannot be written: {error.strerror}"
         raise ConfigError(message, where=str(file), hint="name a file in a directory that exists") from error
