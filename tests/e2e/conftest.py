@@ -50,7 +50,8 @@ class Project:
 
     def env(self, **extra: str) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PERF_GATE_", "GITHUB_"))}
-        return kept | {"PERF_GATE_CACHE": str(self.cache)} | extra
+        # The same servers on every machine, whether or not it has Docker.
+        return kept | {"PERF_GATE_CACHE": str(self.cache), "PERF_GATE_SERVICES": "embedded"} | extra
 
     def command(self, *args: str) -> list[str]:
         # -P: the project holds a package of the same name, which must not be the one that runs.
