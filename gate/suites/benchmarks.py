@@ -12,6 +12,7 @@ benchmarks/text/test_lyrics.py "text.test_lyrics.test_tokens".
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import json
 import os
@@ -20,13 +21,13 @@ import signal
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from gate.config import Benchmarks
-from gate.errors import EnvironmentFailure, MeasurementError
+from gate.errors import ConfigError, EnvironmentFailure, MeasurementError
 from gate.model import Case, PlannedCase, Side
 from gate.redact import redact
 from gate.suites.worker import Mode, Visit, hidden, shown
@@ -65,13 +66,36 @@ def collect(side: Side, config: Benchmarks, *, log: Path) -> tuple[PlannedCase, 
     """The project's benchmarks in its own order, without running them. log: where pytest's output goes.
 
     Raises EnvironmentFailure where pytest or pytest-benchmark is missing, MeasurementError where a file
-    cannot be collected or there is no benchmark.
+    cannot be collected or there is no benchmark, ConfigError where a budget is of none of them.
     """
     session = _run(side, config, log=log, seed=0, times=False, arguments=("--collect-only", "-q"))
+    if problems := check_budgets(config, session.tests):
+        raise ConfigError(
+            "there are budgets for benchmarks that do not exist",
+            hint="a budget holds for every parameter of its benchmark; give the name without them",
+            problems=problems,
+        )
     return tuple(
         PlannedCase(case=case, label=str(case).partition("/")[2], definition=_definition(test), once=True)
         for case, test in session.tests.items()
     )
+
+
+def check_budgets(config: Benchmarks, cases: Iterable[Case]) -> tuple[str, ...]:
+    """A problem for each budget of none of the cases, with the nearest name; empty if all is well."""
+    names = sorted({case.name for case in cases})
+    return tuple(
+        f"suites.benchmarks.budgets: no benchmark {name!r}" + _nearest(name, names)
+        for name in config.budgets
+        if name not in names
+    )
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    """The end counts too: without its file a name is like no other, but it is the same test."""
+    found = [known for known in names if known.endswith(f".{name.partition('[')[0]}")]
+    found += difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def open_benchmarks(

@@ -17,10 +17,17 @@ from pathlib import Path
 
 import pytest
 
-from gate.config import Benchmarks
-from gate.errors import EnvironmentFailure, GateError, MeasurementError
+from gate.config import Benchmarks, Budgets
+from gate.errors import ConfigError, EnvironmentFailure, GateError, MeasurementError
 from gate.model import Case, Side
-from gate.suites.benchmarks import Benchmark, case_of, collect, home_of, open_benchmarks
+from gate.suites.benchmarks import (
+    Benchmark,
+    case_of,
+    check_budgets,
+    collect,
+    home_of,
+    open_benchmarks,
+)
 from gate.suites.worker import Visit
 
 PYTHONS = [sys.executable, *filter(None, os.environ.get("PERF_GATE_TEST_PYTHONS", "").split(os.pathsep))]
@@ -373,6 +380,38 @@ def test_two_benchmarks_of_one_name_are_an_error(project):
     error = failure(project, lambda: project.collect("-o", "python_files=*.py"))
     assert "benchmarks/test_x/Test.py::test_a" in error.message
     assert "benchmarks/test_x.py::Test::test_a" in error.message
+
+
+@pytest.mark.parametrize(
+    ("budget", "nearest"),
+    [
+        ("test_lyrics.test_tokns", "test_lyrics.test_tokens"),
+        ("test_tokens", "test_lyrics.test_tokens"),
+        ("test_lyrics.test_tokens[100]", "test_lyrics.test_tokens"),
+        ("test_web.test_tokens", "test_lyrics.test_tokens"),
+        ("test_page", "test_web.test_page"),
+    ],
+)
+def test_a_budget_of_no_benchmark_names_the_nearest(budget, nearest):
+    """A budget that nothing is measured against would hold forever; one that fits is no problem."""
+    cases = [
+        Case(suite="benchmarks", name="test_lyrics.test_tokens", parameters="100"),
+        Case(suite="benchmarks", name="test_lyrics.test_tokens_of_all"),
+        Case(suite="benchmarks", name="test_web.test_page"),
+    ]
+    config = Benchmarks(paths=("benchmarks",), budgets={budget: Budgets(), "test_web.test_page": Budgets()})
+    problem = f"suites.benchmarks.budgets: no benchmark {budget!r}; did you mean {nearest!r}?"
+    assert check_budgets(config, cases) == (problem,)
+
+
+def test_collecting_refuses_a_budget_of_no_benchmark(project):
+    """The author learns of it before anything is measured."""
+    project.write("benchmarks/test_a.py", "def test_scan(benchmark):\n    benchmark(int)\n")
+    config = project.config().model_copy(update={"budgets": {"test_a.test_scam": Budgets()}})
+    with pytest.raises(ConfigError) as caught:
+        collect(project.side, config, log=project.log)
+    (problem,) = caught.value.problems
+    assert "'test_a.test_scam'; did you mean 'test_a.test_scan'?" in problem
 
 
 def failure(project: Project, call: Callable[[], object]) -> GateError:
