@@ -39,6 +39,24 @@ _SHOWN = 300  # characters of what a test said
 _RAN = frozenset({0, 1, 5})  # pytest's statuses of a session that came to its end: passed, failed, nothing
 _GRACE = 3.0  # seconds that pytest gets to stop what its fixtures started
 
+# What failed and the next step, by what the plugin found.
+_INACTIVE = {
+    "absent": ("pytest-benchmark is not installed", "add pytest-benchmark to target.install"),
+    "off": (
+        "pytest-benchmark is installed but not active",
+        'load it: suites.benchmarks.args = ["-p", "pytest_benchmark.plugin"]',
+    ),
+    "codspeed": (
+        "pytest-benchmark is not active: pytest-codspeed has taken its place",
+        "take --codspeed out of pytest's options, or CODSPEED_ENV out of target.env",
+    ),
+}
+_FOREIGN = (
+    "no benchmark was found: the tests use pytest-codspeed's own fixture or mark",
+    "let them call the `benchmark` fixture, which pytest-codspeed gives too; "
+    "perf-gate times what pytest-benchmark's calls",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
@@ -316,9 +334,8 @@ def _told(scratch: Scratch, status: int, home: Path, secrets: Sequence[str]) -> 
     if first is None:
         hint = "add pytest and pytest-benchmark to target.install"
         raise _Trouble(f"pytest did not start (status {status})", hint, infrastructure=True)
-    if not first["benchmark"]:
-        hint = "add pytest-benchmark to target.install"
-        raise _Trouble("pytest-benchmark is not active", hint, infrastructure=True)
+    if first["inactive"]:
+        raise _Trouble(*_INACTIVE[first["inactive"]], infrastructure=True)
     for line in lines:
         if line["kind"] == "error":
             hint = "run the same pytest command in the project"
@@ -326,6 +343,8 @@ def _told(scratch: Scratch, status: int, home: Path, secrets: Sequence[str]) -> 
             raise _Trouble(f"{line['id'] or 'a file'} cannot be collected: {said}", hint)
     if not kinds["end"] or status not in _RAN:
         raise _Trouble(f"pytest did not come to its end: {_ending(status)}", "its log ends above")
+    if not kinds["test"] and kinds["codspeed"]:
+        raise _Trouble(*_FOREIGN)
     if not kinds["test"]:
         raise _Trouble("no benchmark was found", "check suites.benchmarks.paths and args")
     return Session(

@@ -4,13 +4,15 @@ A single file with nothing beyond the standard library and pytest, copied alone 
 its own under another name, so that nothing of the gate can shadow a module of the project. It must
 work with every Python and pytest-benchmark the project may use.
 
-Lines: {"kind": "pytest", ...} versions; "test": a collected benchmark; "error": a file that cannot be
+Lines: {"kind": "pytest", ...} versions, and why pytest-benchmark will measure nothing, if so; "test": a
+collected benchmark; "codspeed": tests written for pytest-codspeed alone; "error": a file that cannot be
 collected; "outcome": of one test; "end": pytest's exit status. `id` is pytest's node id. `text` is
 whole: only the gate knows the secrets in it, and hides them before it cuts.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -53,12 +55,20 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     early_config.pluginmanager.register(record, "perf-gate-record")
     if known.perf_gate_lifeline is not None:
         _end_with(known.perf_gate_lifeline)
-    has_benchmark = hasattr(known, "benchmark_json")
-    record.write(
-        kind="pytest", pytest=pytest.__version__, benchmark=has_benchmark, python=sys.version_info[:2]
-    )
-    if not has_benchmark:
-        raise pytest.UsageError("perf-gate: pytest-benchmark is not active here")
+    inactive = _inactive(known)
+    record.write(kind="pytest", pytest=pytest.__version__, inactive=inactive, python=sys.version_info[:2])
+    if inactive:
+        raise pytest.UsageError("perf-gate: pytest-benchmark is not active here: " + inactive)
+
+
+def _inactive(known: Any) -> str:
+    """Why pytest-benchmark will measure nothing: "absent", "off" or "codspeed"; empty where it will."""
+    if importlib.util.find_spec("pytest_benchmark") is None:
+        return "absent"
+    if not hasattr(known, "benchmark_json"):
+        return "off"
+    enabled = getattr(known, "codspeed", None)  # with either it takes the fixture over
+    return "codspeed" if enabled or (enabled is not None and "CODSPEED_ENV" in os.environ) else ""
 
 
 def _end_with(descriptor: int) -> None:
@@ -121,6 +131,8 @@ class Record:
         """Leaves the benchmarks: other tests have their own run."""
         others = [item for item in items if not _is_benchmark(item)]
         if others:
+            if foreign := sum(map(_is_codspeeds, others)):
+                self.write(kind="codspeed", tests=foreign)
             config.hook.pytest_deselected(items=others)
             items[:] = [item for item in items if _is_benchmark(item)]
 
@@ -155,6 +167,12 @@ def _file(item: pytest.Item) -> str:
 
 def _is_benchmark(item: pytest.Item) -> bool:
     return "benchmark" in getattr(item, "fixturenames", ())
+
+
+def _is_codspeeds(item: pytest.Item) -> bool:
+    """A benchmark to pytest-codspeed only: by its own fixture, or by a mark on a test without one."""
+    marked = any(item.get_closest_marker(name) for name in ("benchmark", "codspeed_benchmark"))
+    return marked or "codspeed_benchmark" in getattr(item, "fixturenames", ())
 
 
 def _outcome(reports: list[pytest.TestReport]) -> tuple[str, str]:

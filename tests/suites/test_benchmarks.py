@@ -588,14 +588,77 @@ def test_a_missing_pytest_is_the_environments_fault(tmp_path):
     assert isinstance(failure(project, project.run), EnvironmentFailure)
 
 
-def test_a_missing_pytest_benchmark_is_the_environments_fault(project):
-    """pytest alone is not enough, and the message says so before anything is collected."""
+def test_a_missing_pytest_benchmark_is_the_environments_fault(tmp_path):
+    """pytest alone is not enough, and the message says what to install before anything is collected."""
+    project = Project(tmp_path, sys.executable)
     project.write("benchmarks/test_a.py", "def test_a(benchmark):\n    benchmark(int)\n")
-    project.env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    # As in an environment without it: neither its entry point nor its module is found.
+    project.env |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(tmp_path / "first")}
+    hiding = "import sys\nsys.modules['pytest_benchmark'] = None\n"
+    project.write("../first/sitecustomize.py", hiding)
     error = failure(project, project.collect)
     assert isinstance(error, EnvironmentFailure)
-    assert error.message.startswith("pytest-benchmark is not active")
-    assert "target.install" in error.hint
+    assert error.message.startswith("pytest-benchmark is not installed")
+    assert error.hint == "add pytest-benchmark to target.install"
+
+
+@pytest.mark.parametrize("way", ["addopts", "autoload"])
+def test_an_inactive_pytest_benchmark_is_told_how_to_load(project, way):
+    """Where it is installed, installing it is no next step; what the hint says works."""
+    project.write("benchmarks/test_a.py", "def test_a(benchmark):\n    benchmark(int)\n")
+    if way == "addopts":
+        project.write("pytest.ini", "[pytest]\naddopts = -p no:benchmark\n")
+    else:
+        project.env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    error = failure(project, project.collect)
+    assert isinstance(error, EnvironmentFailure)
+    assert error.message.startswith("pytest-benchmark is installed but not active")
+    assert error.hint.endswith('["-p", "pytest_benchmark.plugin"]')
+    assert project.collect("-p", "pytest_benchmark.plugin") == ["benchmarks/test_a.test_a"]
+
+
+# What pytest-codspeed gives, as far as pytest sees it.
+CODSPEED = """
+import pytest
+def pytest_addoption(parser):
+    parser.addoption("--codspeed", action="store_true", default=False)
+def pytest_configure(config):
+    config.addinivalue_line("markers", "codspeed_benchmark: an entire test")
+@pytest.fixture
+def codspeed_benchmark():
+    return lambda call: call()
+"""
+
+
+def test_a_suite_for_codspeed_alone_is_told_which_fixture_to_use(project):
+    """Its own fixture and its marks are not what is timed; beside one benchmark they are other tests."""
+    project.write("conftest.py", CODSPEED)
+    project.write(
+        "benchmarks/test_a.py",
+        "import pytest\n"
+        "def test_a(codspeed_benchmark):\n    codspeed_benchmark(int)\n"
+        "@pytest.mark.codspeed_benchmark\ndef test_b():\n    int()\n",
+    )
+    error = failure(project, project.collect)
+    assert isinstance(error, MeasurementError)
+    assert "no benchmark was found: the tests use pytest-codspeed's own fixture" in error.message
+    assert "`benchmark` fixture" in error.hint
+    project.write("benchmarks/test_c.py", "def test_c(benchmark):\n    benchmark(int)\n")
+    assert project.collect() == ["benchmarks/test_c.test_c"]
+
+
+def test_an_active_codspeed_is_told_how_to_switch_off(project):
+    """It would take the fixture over: every benchmark would pass without a time."""
+    project.write("plugins/codspeed.py", CODSPEED)
+    project.write("benchmarks/test_a.py", "def test_a(benchmark):\n    benchmark(int)\n")
+    project.env["PYTHONPATH"] = "plugins"
+    assert project.collect("-p", "codspeed") == ["benchmarks/test_a.test_a"]
+    error = failure(project, lambda: project.collect("-p", "codspeed", "--codspeed"))
+    assert isinstance(error, EnvironmentFailure)
+    assert "pytest-codspeed has taken its place" in error.message
+    assert "--codspeed" in error.hint
+    project.env["CODSPEED_ENV"] = "1"
+    assert "its place" in failure(project, lambda: project.collect("-p", "codspeed")).message
 
 
 def test_a_target_in_another_language_has_no_benchmarks(tmp_path):
