@@ -37,7 +37,17 @@ from gate.model import (
     SideName,
     SideRun,
 )
-from gate.plan import CACHED, COPIES, Room, check_space, make_plan, needed_bytes, rough_bytes, settle_base
+from gate.plan import (
+    CACHED,
+    COPIES,
+    Room,
+    check_space,
+    make_plan,
+    needed_bytes,
+    rough_bytes,
+    settle_base,
+    unusable,
+)
 from gate.probes.machine import machine_facts
 from gate.schema import report_to_json
 from gate.suites import endpoints
@@ -354,7 +364,7 @@ class Gate:
         head = self._with_data(head)
         self.resolved = self._resolve(head)
         plan = settle_base(self._plan(head), self.sources.stored, self._key(head))
-        plan, base = self._base(plan)
+        plan, base = self._base(plan, head)
         run = Run(
             tool=f"perf-gate {__version__}",
             environment=self._environment(head),
@@ -535,13 +545,15 @@ class Gate:
     def _asked(self, suite: str) -> bool:
         return not self.options.suites or suite in self.options.suites
 
-    def _base(self, plan: Plan) -> tuple[Plan, Prepared | None]:
+    def _base(self, plan: Plan, head: Prepared) -> tuple[Plan, Prepared | None]:
         """Base as a live side, where its counts or the names of its benchmarks must be measured."""
         base = self.sources.base
         blind = self._benchmarks_unknown(plan)
         if base is None or not (plan.base or blind):
             return plan, None
-        self.clock.notify("no stored counts that could be used for every case: measuring base")
+        key = self._key(head)
+        why = {unusable(each, self.sources.stored, key) for each in plan.cases if each.case in plan.base}
+        self.clock.notify(f"measuring base: {'; '.join(sorted(why)) or 'its benchmarks are not stored'}")
         # Suites and data come from head for both sides; how base is installed and started is its own.
         config = self.sources.base_config or self.sources.config
         own = self.sources.config
