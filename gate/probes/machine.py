@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
-import re
 from pathlib import Path
 
 from gate.model import Environment
@@ -25,39 +22,6 @@ def machine_facts() -> Environment:
         cores=_cores(),
         python=".".join(platform.python_version_tuple()[:2]),
     )
-
-
-def runner_key(environment: Environment) -> str:
-    """What must match for stored timings to be comparable, as a slug and 8 hex digits.
-
-    Of the services the major version counts. "linux-x86-64-amd-epyc-7b13-2c-embedded-pg18-5a1b2c3d".
-    """
-    facts = {
-        "os": environment.os,
-        "arch": environment.arch,
-        "cpu": environment.cpu,
-        "cores": environment.cores,
-        "provider": environment.provider,
-        "postgres": _major(environment.postgres),
-        "redis": _major(environment.redis),
-        "python": environment.python,
-    }
-    words = (
-        environment.os.split(" ")[0],
-        environment.arch,
-        environment.cpu,
-        f"{environment.cores}c",
-        environment.provider,
-        f"pg{facts['postgres']}" if facts["postgres"] else "",
-    )
-    slug = re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{slug}-{digest}"
-
-
-def _major(version: str) -> str:
-    """ "18" of "18.6", "valkey 9" of "valkey 9.1.2"."""
-    return version.partition(".")[0]
 
 
 def _system() -> str:

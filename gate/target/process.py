@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import http.client
-import os
 import select
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -95,16 +94,6 @@ def serve(target: Target, side: Side, *, log: Path, ports: Callable[[], int] = f
         except _PortTaken:
             running = stack.enter_context(_serving(target, side, ports(), log))
         yield running
-
-
-def alive(side: Side) -> bool:
-    """Whether the program that `serve` started still runs; false for a side that is not served."""
-    if not side.pids:
-        return False
-    try:
-        return os.waitid(os.P_PID, side.pids[0], os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-    except ChildProcessError:
-        return False
 
 
 def tail(log: Path, side: Side) -> tuple[str, ...]:

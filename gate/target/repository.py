@@ -107,15 +107,6 @@ class Repository:
             message = f"{path} is not UTF-8 text"
             raise RepositoryError(message, where=f"{path} at {ref}, byte {error.start}") from error
 
-    def files(self, ref: str, under: str) -> tuple[str, ...]:
-        """Paths of all files below a directory at a commit, sorted; none where it has no such directory."""
-        directory = f"{under.rstrip('/')}/"
-        return self.git.names("ls-tree", "-r", "--name-only", "-z", "--full-tree", ref, "--", directory)
-
-    def changed(self, before: str, after: str) -> tuple[str, ...]:
-        """Paths that differ between two commits, sorted; a renamed file is there under both names."""
-        return self.git.names("diff-tree", "-r", "--name-only", "-z", "--no-renames", before, after)
-
     @contextlib.contextmanager
     def worktree(self, ref: str, path: Path) -> Iterator[Path]:
         """A detached checkout of a commit at `path`, which must not exist; removed when the block ends."""

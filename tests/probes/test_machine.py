@@ -1,4 +1,4 @@
-"""The machine's facts and the key made of them."""
+"""The machine's facts."""
 
 from __future__ import annotations
 
@@ -11,20 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gate.model import Environment
 from gate.probes import machine
-from gate.probes.machine import machine_facts, runner_key
-
-HERE = Environment(
-    os="Linux (debian 12)",
-    arch="x86_64",
-    cpu="AMD EPYC 7B13 64-Core Processor",
-    cores=2,
-    python="3.11",
-    provider="embedded",
-    postgres="18.6",
-    redis="valkey 9.1.2",
-)
+from gate.probes.machine import machine_facts
 
 
 def test_the_facts_are_complete_and_name_nobody():
@@ -38,38 +26,6 @@ def test_the_facts_are_complete_and_name_nobody():
     assert socket.gethostname() not in text
     assert os.getcwd() not in text
     assert getpass.getuser() not in text.split()
-
-
-def test_the_key_is_a_readable_slug_with_eight_hex_digits():
-    """A directory name that says what the machine is."""
-    slug, _, digits = runner_key(HERE).rpartition("-")
-    assert slug == "linux-x86-64-amd-epyc-7b13-64-core-processor-2c-embedded-pg18"
-    assert len(digits) == 8
-    assert int(digits, 16) >= 0
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"os": "Linux (debian 13)"},
-        {"arch": "aarch64"},
-        {"cpu": "other"},
-        {"cores": 4},
-        {"python": "3.12"},
-        {"provider": "docker"},
-        {"postgres": "17.2"},
-        {"redis": "redis 9.1.2"},
-    ],
-)
-def test_what_changes_timings_changes_the_key(change):
-    """Timings of another machine, provider, service major or Python are kept apart."""
-    assert runner_key(dataclasses.replace(HERE, **change)) != runner_key(HERE)
-
-
-def test_minor_versions_and_runner_class_keep_the_key():
-    """A patch release of a service does not throw stored timings away."""
-    other = dataclasses.replace(HERE, postgres="18.9", redis="valkey 9.2.0", runner_class="large", rows=5)
-    assert runner_key(other) == runner_key(HERE)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from gate.errors import ConfigError, EnvironmentFailure
 from gate.model import Side
 from gate.target.environment import Installed
 from gate.target.ports import free_port, listening
-from gate.target.process import alive, migrate, prepare, serve, tail
+from gate.target.process import migrate, prepare, serve, tail
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/home/someone", "GITHUB_TOKEN": "ghp_planted", "LANG": "xx"}
 HERE = Path(sys.executable)
@@ -267,10 +267,8 @@ def test_a_served_side_answers_until_the_block_ends(scratch: Scratch) -> None:
     scratch.app()
     with scratch.serving() as side:
         assert status(side) == 200
-        assert alive(side)
         assert listening(side.pids) == (int(side.base_url.rpartition(":")[2]),)
         assert len(side.base_url) == len("http://127.0.0.1:40000")
-    assert not alive(side)
     assert gone(side.pids[0])
     assert scratch.leftovers() == []
 
@@ -406,26 +404,23 @@ def test_children_are_ended_too(scratch: Scratch, escape: str) -> None:
     assert gone(child)
 
 
-def test_an_application_that_dies_while_measured_is_noticed(scratch: Scratch) -> None:
-    """The driver can ask whether it lives, and for its last words without secrets."""
+def test_an_application_that_dies_while_measured_leaves_its_last_words(scratch: Scratch) -> None:
+    """The driver can ask for the end of its log, without secrets."""
     scratch.app(
         answer="print('fatal: lost', os.environ['URL'], 'x-of-the-app', flush=True); os._exit(9)"
         " if self.path == '/die' else 0; status = 200"
     )
     env = {"URL": "{postgres.url}", "APP_SECRET": "x-of-the-app"}
     with scratch.serving(env=env) as side:
-        assert alive(side)
         with pytest.raises((http.client.HTTPException, OSError)):
             status(side, "/die")
         assert gone(side.pids[0])
-        assert not alive(side)
         assert tail(scratch.log, side)[-1] == "fatal: lost postgresql://***@127.0.0.1:5433/perf ***"
 
 
-def test_a_side_that_is_not_served_is_not_alive(scratch: Scratch) -> None:
-    """Without processes there is nothing to ask; without a log there is no tail."""
-    side = scratch.side(scratch.target())
-    assert (alive(side), tail(scratch.log, side)) == (False, ())
+def test_without_a_log_there_is_no_tail(scratch: Scratch) -> None:
+    """A side that was never started has said nothing."""
+    assert tail(scratch.log, scratch.side(scratch.target())) == ()
 
 
 # --- the port

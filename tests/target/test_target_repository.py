@@ -387,8 +387,6 @@ def test_files_of_a_commit(repo: Path) -> None:
     assert found.show("HEAD", "baselines/endpoints.json") == "{}ü\n"
     assert found.show("HEAD^", "baselines/endpoints.json") is None
     assert found.show("HEAD", "baselines") is None
-    assert found.files("HEAD", "baselines") == ("baselines/endpoints.json",)
-    assert found.files("HEAD", "base") == ()
     with pytest.raises(RepositoryError, match="unknown commit"):
         found.show("nonsense", "app")
 
@@ -400,15 +398,6 @@ def test_a_file_that_is_no_text_is_said_so(repo: Path) -> None:
     with pytest.raises(RepositoryError, match="not UTF-8") as caught:
         discover(repo).show("HEAD", "bad")
     assert caught.value.where == "bad at HEAD, byte 2"
-
-
-def test_changed_files(repo: Path) -> None:
-    """Edits, new and deleted files; a rename counts under both names."""
-    before = commit(repo, a="1", b="2", c="3" * 50)
-    (repo / "b").unlink()
-    (repo / "c").rename(repo / "d")
-    after = commit(repo, a="changed")
-    assert discover(repo).changed(before, after) == ("a", "b", "c", "d")
 
 
 # --- worktrees
