@@ -17,7 +17,7 @@ from gate.cli.baselines import (
     write_baselines,
 )
 from gate.cli.options import config_option
-from gate.cli.session import configuration
+from gate.cli.sources import configuration
 from gate.errors import ConfigError
 from gate.target.repository import Repository
 

@@ -11,7 +11,8 @@ import click
 from gate.cli.baselines import head_of, read_stored, say_changed, write_baselines
 from gate.cli.options import config_option, option
 from gate.cli.run import from_flags
-from gate.cli.session import configuration, endpoint_cases, execute
+from gate.cli.session import execute
+from gate.cli.sources import configuration, endpoint_cases
 from gate.cli.terminal import progress
 from gate.errors import BaselineError, ConfigError
 from gate.explain import number

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gate import baseline
-from gate.cli.session import LAST_REPORT, SUITES
+from gate.cli.sources import LAST_REPORT, SUITES, read_suites
 from gate.errors import ConfigError, MeasurementError
 from gate.explain import failure_of
 from gate.judge import run_of
@@ -75,14 +75,12 @@ def _replace(path: Path, text: str) -> bool:
 
 def read_stored(root: Path, directory: str) -> SideRun | None:
     """The baselines of the working tree, joined; None where there are none."""
-    found = []
-    for suite in SUITES:
-        path = root / directory / f"{suite}.json"
-        if path.exists():
-            found.append(
-                baseline.from_text(path.read_text(encoding="utf-8"), name=f"{directory}/{suite}.json")
-            )
-    return baseline.joined(found)
+
+    def read(path: str) -> str | None:
+        file = root / path
+        return file.read_text(encoding="utf-8") if file.exists() else None
+
+    return read_suites(directory, read)
 
 
 def last_report(repository: Repository, named: Path | None) -> Report:

@@ -10,7 +10,7 @@ import click
 from gate.cli.baselines import read_stored
 from gate.cli.options import config_option
 from gate.cli.report import FILE, FORMAT, ended, read, render
-from gate.cli.session import configuration, read_baselines
+from gate.cli.sources import configuration, read_baselines
 from gate.cli.terminal import say
 from gate.judge import Context, run_of
 from gate.judge import judge as judged

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gate import dataset
+from gate.cli.clock import Clock
 from gate.config import Config
 from gate.errors import MeasurementError
 from gate.experiment import Visits
@@ -39,13 +39,11 @@ from gate.model import (
     SideName,
 )
 from gate.probes.counts import Counter
+from gate.services import Running
 from gate.suites import benchmarks, endpoints
 from gate.suites.worker import Worker, WorkerDied
 from gate.target.environment import Installed
 from gate.target.process import prepare, serve, tail
-
-if TYPE_CHECKING:
-    from gate.cli.session import Gate
 
 VISIT = 10  # requests between two looks at the clock
 CASE_SECONDS = 4.0  # of timing for one case in one pass: slow endpoints give fewer values, not longer runs
@@ -83,6 +81,14 @@ class Prepared:
             seed=seed,
             environ=self.environ,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """What every visit needs that is the same for all of them."""
+
+    running: Running
+    clock: Clock
 
 
 class Seen:
@@ -134,7 +140,7 @@ def visit(
     prepared: Prepared,
     plan: Plan,
     *,
-    gate: Gate,
+    rig: Rig,
     resolved: endpoints.Resolved,
     deadline: float,
 ) -> tuple[tuple[Sample, ...], tuple[Evidence, ...]]:
@@ -144,9 +150,9 @@ def visit(
     requests = [planned for planned in wanted if planned.case.suite == "endpoints"]
     tests = [planned for planned in wanted if planned.case.suite == "benchmarks"]
     if requests:
-        _visit_endpoints(seen, requests, prepared, plan, step, gate, resolved, deadline)
+        _visit_endpoints(seen, requests, prepared, plan, step, rig, resolved, deadline)
     if tests:
-        _visit_benchmarks(seen, tests, prepared, step, gate)
+        _visit_benchmarks(seen, tests, prepared, step, rig)
     return seen.samples, tuple(seen.evidence)
 
 
@@ -156,23 +162,23 @@ def _visit_endpoints(
     prepared: Prepared,
     plan: Plan,
     step: Visits,
-    gate: Gate,
+    rig: Rig,
     resolved: endpoints.Resolved,
     deadline: float,
 ) -> None:
     config = prepared.config.suites.endpoints
     if config is None:
         return
-    server = gate.running.postgres
+    server = rig.running.postgres
     readers = tuple(p.case for p in planned if not p.writes)
     writers = tuple(p.case for p in planned if p.writes)
     name = prepared.name
     with dataset.cloned(server, prepared.sealed, f"{name}_{step.pair}") as database:
-        redis = gate.running.redis(name)
+        redis = rig.running.redis(name)
         side = prepared.side(server, database, redis, seed=step.pair)
         log = prepared.logs / f"{name}-{step.pair}.log"
         with ExitStack() as stack:
-            with gate.clock.phase("start"):
+            with rig.clock.phase("start"):
                 live = stack.enter_context(serve(prepared.config.target, side, log=log))
             counter = stack.enter_context(closing(Counter(server, database, redis)))
             order = readers + readers + writers + writers
@@ -182,10 +188,10 @@ def _visit_endpoints(
                 )
                 stack.callback(worker.close)
                 for group in (readers, writers):
-                    with gate.clock.phase("count"):
+                    with rig.clock.phase("count"):
                         for _ in group:
                             _count(seen, worker, counter, plan)
-                    with gate.clock.phase("time"):
+                    with rig.clock.phase("time"):
                         for _ in group:
                             _time(seen, worker, step.rounds, deadline)
             except WorkerDied as died:
@@ -246,19 +252,19 @@ def _next(worker: Worker) -> Case:
 
 
 def _visit_benchmarks(
-    seen: Seen, planned: list[PlannedCase], prepared: Prepared, step: Visits, gate: Gate
+    seen: Seen, planned: list[PlannedCase], prepared: Prepared, step: Visits, rig: Rig
 ) -> None:
     config = prepared.config.suites.benchmarks
     if config is None:
         return
-    server = gate.running.postgres
+    server = rig.running.postgres
     name = prepared.name
     wanted = {p.case for p in planned}
     with (
-        gate.clock.phase("benchmarks"),
+        rig.clock.phase("benchmarks"),
         dataset.cloned(server, prepared.sealed, f"{name}_{step.pair}_benchmarks") as database,
     ):
-        redis = gate.running.redis(name)
+        redis = rig.running.redis(name)
         side = prepared.side(server, database, redis, seed=step.pair)
         log = prepared.logs / f"{name}-{step.pair}-benchmarks.log"
         worker = benchmarks.open_benchmarks(side, config, log=log, seed=step.pair, mode="timing")
@@ -275,17 +281,17 @@ def _visit_benchmarks(
             worker.close()
 
 
-def collect_benchmarks(prepared: Prepared, *, gate: Gate) -> tuple[PlannedCase, ...]:
+def collect_benchmarks(prepared: Prepared, *, rig: Rig) -> tuple[PlannedCase, ...]:
     """The benchmarks of a side, by its own pytest; its code may want a database to be imported."""
     config = prepared.config.suites.benchmarks
     if config is None:
         return ()
-    server = gate.running.postgres
+    server = rig.running.postgres
     name = prepared.name
     with (
-        gate.clock.phase("collect"),
+        rig.clock.phase("collect"),
         dataset.cloned(server, prepared.sealed, f"{name}_collect") as database,
     ):
-        redis = gate.running.redis(name)
+        redis = rig.running.redis(name)
         side = prepared.side(server, database, redis)
         return benchmarks.collect(side, config, log=prepared.logs / f"{name}-collect.log")

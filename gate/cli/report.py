@@ -8,7 +8,7 @@ import click
 
 from gate import report as reports
 from gate.cli.options import config_option
-from gate.cli.session import configuration
+from gate.cli.sources import configuration
 from gate.cli.terminal import color, say, width
 from gate.config import Config
 from gate.errors import INCONCLUSIVE, NOTHING_COMPARED, ConfigError

@@ -13,7 +13,8 @@ from click.core import ParameterSource
 from gate import report as reports
 from gate.cli.options import Duration, cache_directory, config_option, option
 from gate.cli.report import ended
-from gate.cli.session import SUITES, Options, Outcome, execute
+from gate.cli.session import Outcome, execute
+from gate.cli.sources import SUITES, Options
 from gate.cli.terminal import color, progress, say, width
 from gate.errors import ConfigError
 from gate.github.event import job_event

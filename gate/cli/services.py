@@ -19,7 +19,7 @@ import click
 from gate import dataset, services
 from gate.cli.options import cache_directory, config_option, option
 from gate.cli.scratch import left_behind
-from gate.cli.session import configuration
+from gate.cli.sources import configuration
 from gate.cli.terminal import progress
 from gate.errors import EnvironmentFailure, RepositoryError
 from gate.services import Keeper, Kept, Leftover

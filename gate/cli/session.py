@@ -8,34 +8,32 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from gate import __version__, baseline, dataset, services
-from gate.cli.measure import Prepared, collect_benchmarks, visit
+from gate import __version__, dataset, services
+from gate.cli.clock import Clock, Notify
+from gate.cli.measure import Prepared, Rig, collect_benchmarks, visit
 from gate.cli.scratch import scratch_directory
+from gate.cli.sources import Options, Sources, check, context_of, endpoint_cases, keep, read_sources
 from gate.config import Config
-from gate.errors import ConfigError, GateError, MeasurementError
+from gate.errors import GateError, MeasurementError
 from gate.experiment import Done, next_step
-from gate.judge import Context, judge
+from gate.judge import judge
 from gate.model import (
     ERRORS,
     Case,
-    Caveat,
     DataKey,
     Environment,
-    Phase,
     Plan,
     PlannedCase,
     Report,
     Run,
     Sample,
-    Setting,
     SideInfo,
     SideName,
-    SideRun,
 )
 from gate.plan import (
     CACHED,
@@ -49,44 +47,9 @@ from gate.plan import (
     unusable,
 )
 from gate.probes.machine import machine_facts
-from gate.schema import report_to_json
 from gate.suites import endpoints
-from gate.target.base import Event
 from gate.target.environment import install
-from gate.target.placeholders import check_placeholders
 from gate.target.process import migrate
-from gate.target.repository import Repository, Snapshot
-from gate.toml import read_config, settings
-
-Notify = Callable[[str], None]
-SUITES = ("endpoints", "benchmarks")
-LAST_REPORT = "report.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the command line and the environment asked for.
-
-    directory: where the command was called. config: relative to it. scale multiplies the
-    configuration's. event: set in GitHub Actions only.
-    """
-
-    directory: Path
-    config: str = "perf-gate.toml"
-    against: str = "auto"
-    services: services.ProviderName = "auto"
-    suites: frozenset[str] = frozenset()
-    only: str = "*"
-    time_budget: float = 360.0
-    scale: float | None = None
-    timed: bool = True
-    json_file: Path | None = None
-    markdown: Path | None = None
-    cache: Path
-    environ: Mapping[str, str] = field(repr=False)
-    flags: tuple[Setting, ...] = ()
-    event: Event | None = None
-    runner_class: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,55 +58,6 @@ class Outcome:
 
     report: Report
     config: Config
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """What the two sides' repositories say, read before anything is started.
-
-    stored, edited: the baselines of base and of head, by suite and joined. unreadable: why base's
-    configuration could not be read, where it has one.
-    """
-
-    repository: Repository
-    config: Config
-    text: str
-    path: str
-    head: Snapshot
-    base: str | None
-    base_config: Config | None
-    unreadable: str
-    stored: SideRun | None
-    edited: SideRun | None
-
-    @property
-    def known(self) -> frozenset[Case]:
-        """The cases base has, by its configuration and its stored baselines."""
-        named = {planned.case for planned in self.stored.cases} if self.stored else set()
-        if self.base_config is not None and self.base_config.suites.endpoints is not None:
-            named |= {planned.case for planned in endpoint_cases(self.base_config)}
-        if self.unreadable:
-            # Nobody can say which cases base has: none of head's may pass as new.
-            named |= {planned.case for planned in endpoint_cases(self.config)}
-        return frozenset(named)
-
-    @property
-    def adoption(self) -> bool:
-        absent = self.base_config is None and not self.unreadable and self.stored is None
-        return self.base is None or absent
-
-    @property
-    def caveats(self) -> tuple[Caveat, ...]:
-        if not self.unreadable:
-            return ()
-        text = f"base's configuration cannot be read, head's is used for both: {self.unreadable}"
-        return (Caveat(code="base-configuration", text=text),)
-
-
-def endpoint_cases(config: Config) -> tuple[PlannedCase, ...]:
-    """The cases of the endpoints suite; none where there is no such suite."""
-    suite = config.suites.endpoints
-    return endpoints.cases(suite, anchors=config.dataset.anchors) if suite is not None else ()
 
 
 def execute(options: Options, notify: Notify) -> Outcome:
@@ -158,141 +72,6 @@ def execute(options: Options, notify: Notify) -> Outcome:
     report = judge(run, context)
     keep(sources.repository, report)
     return Outcome(report=report, config=context.config or sources.config)
-
-
-def context_of(sources: Sources, options: Options, unmeasured: str = "") -> Context:
-    """In CI the policy and the budgets are base's, so that a pull request cannot loosen its own gate."""
-    trusted = options.event is not None and sources.base_config is not None
-    config = sources.base_config if trusted and sources.base_config else sources.config
-    return Context(
-        config=config,
-        own=sources.config,
-        settings=settings(sources.config, sources.text) + options.flags,
-        stored=sources.stored,
-        edited=sources.edited,
-        ref=sources.base or "",
-        unmeasured=unmeasured,
-        adoption=sources.adoption,
-    )
-
-
-def keep(repository: Repository, report: Report) -> None:
-    """The last report, where `accept` and `baseline update` find it; inside .git, never in the tree."""
-    repository.private.mkdir(parents=True, exist_ok=True)
-    (repository.private / LAST_REPORT).write_text(report_to_json(report), encoding="utf-8")
-
-
-def read_sources(options: Options) -> Sources:
-    """Configuration, sides and baselines. Raises ConfigError, RepositoryError or BaselineError."""
-    file = options.directory / options.config
-    repository = Repository.discover(file.parent, environ=options.environ)
-    text = _read(file)
-    config = read_config(text, name=options.config)
-    head = repository.snapshot()
-    base = repository.base_of(
-        head,
-        against=options.against,
-        default_branch=config.policy.default_branch,
-        event=options.event,
-    )
-    path = _inside(file, repository.root)
-    base_config, unreadable = _base_config(repository, base, path) if base else (None, "")
-    stored_in = (base_config or config).baselines
-    return Sources(
-        repository=repository,
-        config=config,
-        text=text,
-        path=path,
-        head=head,
-        base=base,
-        base_config=base_config,
-        unreadable=unreadable,
-        stored=read_baselines(repository, base, stored_in) if base else None,
-        edited=read_baselines(repository, head.commit, config.baselines),
-    )
-
-
-def configuration(file: Path, name: str) -> Config:
-    """The configuration in a file. Raises ConfigError."""
-    return read_config(_read(file), name=name)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(
-            "there is no configuration file",
-            where=str(file),
-            hint="call perf-gate where perf-gate.toml is, or name it with --config",
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the configuration cannot be read: {error}", where=str(file)) from None
-
-
-def _inside(file: Path, root: Path) -> str:
-    """The file's path in the repository. Raises ConfigError where it lies elsewhere."""
-    place = file.parent.resolve() / file.name
-    if not place.is_relative_to(root):
-        raise ConfigError("the configuration is not in this repository", where=f"{place} and {root}")
-    return place.relative_to(root).as_posix()
-
-
-def _base_config(repository: Repository, base: str, path: str) -> tuple[Config | None, str]:
-    """Base's configuration, or why there is none that this version can read (it cannot be mended there)."""
-    text = repository.show(base, path)
-    if text is None:
-        return None, ""
-    try:
-        return read_config(text, name=f"{path} at {base[:12]}"), ""
-    except ConfigError as error:
-        return None, "; ".join((error.message, *error.problems[:1]))
-
-
-def read_baselines(repository: Repository, commit: str, directory: str) -> SideRun | None:
-    """The stored suites of one commit, joined; None where there are none."""
-    found = []
-    for suite in SUITES:
-        path = f"{directory}/{suite}.json"
-        text = repository.show(commit, path)
-        if text is not None:
-            found.append(baseline.from_text(text, name=f"{path} at {commit[:12]}", ref=commit))
-    return baseline.joined(found)
-
-
-def check(config: Config) -> None:
-    """Everything wrong with the configuration that can be told without starting anything."""
-    problems = list(check_placeholders(config.target))
-    if config.suites.endpoints is not None:
-        problems += endpoints.check(config.suites.endpoints, frozenset(config.dataset.anchors))
-    if problems:
-        raise ConfigError(
-            f"the configuration has {len(problems)} problem" + ("s" if len(problems) > 1 else ""),
-            problems=tuple(problems),
-            hint="mend perf-gate.toml and run again",
-        )
-
-
-class Clock:
-    """Says what is being done and keeps how long it took."""
-
-    def __init__(self, notify: Notify) -> None:
-        self.notify = notify
-        self._spent: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str, text: str = "") -> Iterator[None]:
-        if text:
-            self.notify(text)
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self._spent[name] = self._spent.get(name, 0.0) + time.monotonic() - started
-
-    @property
-    def timeline(self) -> tuple[Phase, ...]:
-        return tuple(Phase(name=name, seconds=round(spent, 3)) for name, spent in self._spent.items())
 
 
 def given_servers(environ: Mapping[str, str]) -> services.Given | None:
@@ -342,6 +121,7 @@ class Gate:
                     given=given_servers(self.options.environ),
                 )
             )
+        self.rig = Rig(self.running, self.clock)
         with self._blaming_services():
             return self._measured(head)
 
@@ -383,7 +163,13 @@ class Gate:
             self.clock.notify(f"pass {step.pair} of {run.plan.passes}: {name}, {len(cases)} cases")
             try:
                 samples, evidence = visit(
-                    step, cases, sides[name], run.plan, gate=self, resolved=self.resolved, deadline=deadline
+                    step,
+                    cases,
+                    sides[name],
+                    run.plan,
+                    rig=self.rig,
+                    resolved=self.resolved,
+                    deadline=deadline,
                 )
             except GateError as error:
                 if name == "head":
@@ -530,7 +316,7 @@ class Gate:
         if suites.endpoints is not None and self._asked("endpoints"):
             cases += endpoint_cases(head.config)
         if suites.benchmarks is not None and self._asked("benchmarks"):
-            cases += collect_benchmarks(head, gate=self)
+            cases += collect_benchmarks(head, rig=self.rig)
         plan = make_plan(
             head.config,
             cases,
@@ -560,7 +346,7 @@ class Gate:
         config = config.model_copy(update={"suites": own.suites, "dataset": own.dataset})
         try:
             side = self._with_data(self._install("base", base, config))
-            found = collect_benchmarks(side, gate=self) if blind else ()
+            found = collect_benchmarks(side, rig=self.rig) if blind else ()
         except GateError as error:
             self.clock.notify(f"base could not be measured: {error.message}")
             self.unmeasured = error.message

@@ -1,0 +1,226 @@
+"""What a run starts from: options, configuration, the two sides' commits and their baselines.
+
+Everything that can be read and refused before a service is started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gate import baseline, services
+from gate.config import Config
+from gate.errors import ConfigError
+from gate.judge import Context
+from gate.model import (
+    Case,
+    Caveat,
+    PlannedCase,
+    Report,
+    Setting,
+    SideRun,
+)
+from gate.schema import report_to_json
+from gate.suites import endpoints
+from gate.target.base import Event
+from gate.target.placeholders import check_placeholders
+from gate.target.repository import Repository, Snapshot
+from gate.toml import read_config, settings
+
+SUITES = ("endpoints", "benchmarks")
+LAST_REPORT = "report.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line and the environment asked for.
+
+    directory: where the command was called. config: relative to it. scale multiplies the
+    configuration's. event: set in GitHub Actions only.
+    """
+
+    directory: Path
+    config: str = "perf-gate.toml"
+    against: str = "auto"
+    services: services.ProviderName = "auto"
+    suites: frozenset[str] = frozenset()
+    only: str = "*"
+    time_budget: float = 360.0
+    scale: float | None = None
+    timed: bool = True
+    json_file: Path | None = None
+    markdown: Path | None = None
+    cache: Path
+    environ: Mapping[str, str] = field(repr=False)
+    flags: tuple[Setting, ...] = ()
+    event: Event | None = None
+    runner_class: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What the two sides' repositories say, read before anything is started.
+
+    stored, edited: the baselines of base and of head, by suite and joined. unreadable: why base's
+    configuration could not be read, where it has one.
+    """
+
+    repository: Repository
+    config: Config
+    text: str
+    path: str
+    head: Snapshot
+    base: str | None
+    base_config: Config | None
+    unreadable: str
+    stored: SideRun | None
+    edited: SideRun | None
+
+    @property
+    def known(self) -> frozenset[Case]:
+        """The cases base has, by its configuration and its stored baselines."""
+        named = {planned.case for planned in self.stored.cases} if self.stored else set()
+        if self.base_config is not None and self.base_config.suites.endpoints is not None:
+            named |= {planned.case for planned in endpoint_cases(self.base_config)}
+        if self.unreadable:
+            # Nobody can say which cases base has: none of head's may pass as new.
+            named |= {planned.case for planned in endpoint_cases(self.config)}
+        return frozenset(named)
+
+    @property
+    def adoption(self) -> bool:
+        absent = self.base_config is None and not self.unreadable and self.stored is None
+        return self.base is None or absent
+
+    @property
+    def caveats(self) -> tuple[Caveat, ...]:
+        if not self.unreadable:
+            return ()
+        text = f"base's configuration cannot be read, head's is used for both: {self.unreadable}"
+        return (Caveat(code="base-configuration", text=text),)
+
+
+def endpoint_cases(config: Config) -> tuple[PlannedCase, ...]:
+    """The cases of the endpoints suite; none where there is no such suite."""
+    suite = config.suites.endpoints
+    return endpoints.cases(suite, anchors=config.dataset.anchors) if suite is not None else ()
+
+
+def context_of(sources: Sources, options: Options, unmeasured: str = "") -> Context:
+    """In CI the policy and the budgets are base's, so that a pull request cannot loosen its own gate."""
+    trusted = options.event is not None and sources.base_config is not None
+    config = sources.base_config if trusted and sources.base_config else sources.config
+    return Context(
+        config=config,
+        own=sources.config,
+        settings=settings(sources.config, sources.text) + options.flags,
+        stored=sources.stored,
+        edited=sources.edited,
+        ref=sources.base or "",
+        unmeasured=unmeasured,
+        adoption=sources.adoption,
+    )
+
+
+def keep(repository: Repository, report: Report) -> None:
+    """The last report, where `accept` and `baseline update` find it; inside .git, never in the tree."""
+    repository.private.mkdir(parents=True, exist_ok=True)
+    (repository.private / LAST_REPORT).write_text(report_to_json(report), encoding="utf-8")
+
+
+def read_sources(options: Options) -> Sources:
+    """Configuration, sides and baselines. Raises ConfigError, RepositoryError or BaselineError."""
+    file = options.directory / options.config
+    repository = Repository.discover(file.parent, environ=options.environ)
+    text = _read(file)
+    config = read_config(text, name=options.config)
+    head = repository.snapshot()
+    base = repository.base_of(
+        head,
+        against=options.against,
+        default_branch=config.policy.default_branch,
+        event=options.event,
+    )
+    path = _inside(file, repository.root)
+    base_config, unreadable = _base_config(repository, base, path) if base else (None, "")
+    stored_in = (base_config or config).baselines
+    return Sources(
+        repository=repository,
+        config=config,
+        text=text,
+        path=path,
+        head=head,
+        base=base,
+        base_config=base_config,
+        unreadable=unreadable,
+        stored=read_baselines(repository, base, stored_in) if base else None,
+        edited=read_baselines(repository, head.commit, config.baselines),
+    )
+
+
+def configuration(file: Path, name: str) -> Config:
+    """The configuration in a file. Raises ConfigError."""
+    return read_config(_read(file), name=name)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            "there is no configuration file",
+            where=str(file),
+            hint="call perf-gate where perf-gate.toml is, or name it with --config",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration cannot be read: {error}", where=str(file)) from None
+
+
+def _inside(file: Path, root: Path) -> str:
+    """The file's path in the repository. Raises ConfigError where it lies elsewhere."""
+    place = file.parent.resolve() / file.name
+    if not place.is_relative_to(root):
+        raise ConfigError("the configuration is not in this repository", where=f"{place} and {root}")
+    return place.relative_to(root).as_posix()
+
+
+def _base_config(repository: Repository, base: str, path: str) -> tuple[Config | None, str]:
+    """Base's configuration, or why there is none that this version can read (it cannot be mended there)."""
+    text = repository.show(base, path)
+    if text is None:
+        return None, ""
+    try:
+        return read_config(text, name=f"{path} at {base[:12]}"), ""
+    except ConfigError as error:
+        return None, "; ".join((error.message, *error.problems[:1]))
+
+
+def read_baselines(repository: Repository, commit: str, directory: str) -> SideRun | None:
+    """The stored suites of one commit, joined; None where there are none."""
+    return read_suites(directory, lambda path: repository.show(commit, path), ref=commit)
+
+
+def read_suites(directory: str, read: Callable[[str], str | None], *, ref: str = "") -> SideRun | None:
+    """The stored suites that `read` gives the text of, joined. Raises BaselineError."""
+    found = []
+    for suite in SUITES:
+        path = f"{directory}/{suite}.json"
+        text = read(path)
+        if text is not None:
+            name = f"{path} at {ref[:12]}" if ref else path
+            found.append(baseline.from_text(text, name=name, ref=ref))
+    return baseline.joined(found)
+
+
+def check(config: Config) -> None:
+    """Everything wrong with the configuration that can be told without starting anything."""
+    problems = list(check_placeholders(config.target))
+    if config.suites.endpoints is not None:
+        problems += endpoints.check(config.suites.endpoints, frozenset(config.dataset.anchors))
+    if problems:
+        raise ConfigError(
+            f"the configuration has {len(problems)} problem" + ("s" if len(problems) > 1 else ""),
+            problems=tuple(problems),
+            hint="mend perf-gate.toml and run again",
+        )
