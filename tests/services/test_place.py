@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -124,3 +125,33 @@ def test_memory_is_used_only_where_there_is_plenty(monkeypatch):
     """A small tmpfs, or little memory behind it, sends the data to disk."""
     monkeypatch.setattr(place, "_available_memory", lambda: 2_500_000_000)
     assert place.choose(MYSELF, 0) != place._MEMORY
+
+
+def test_room_in_memory_is_bounded_by_what_is_available(monkeypatch):
+    """A tmpfs promises half of all memory, whether or not it is there."""
+    monkeypatch.setattr(place, "_available_memory", lambda: 1_300_000_000)
+    if place._MEMORY.is_dir():
+        assert place.room(place._MEMORY) == (
+            min(300_000_000, shutil.disk_usage(place._MEMORY).free),
+            "memory",
+        )
+
+
+def test_room_on_disk_is_what_the_file_system_says(tmp_path, monkeypatch):
+    """Memory has no part in it."""
+    monkeypatch.setattr(place, "_in_memory", lambda _: False)
+    free, runs_out = place.room(tmp_path)
+    assert runs_out == "disk"
+    assert free == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.2)
+
+
+def test_a_process_that_has_ended_is_dead_before_it_is_reaped():
+    """A keeper's parent may be gone, and nobody else may ask for its exit status."""
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE)
+    owner = identity(process.pid)
+    assert place.lives(owner)
+    assert process.stdin is not None
+    process.stdin.close()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert not place.lives(owner)
+    process.wait()
