@@ -99,8 +99,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Project:
+    return small_library(tmp_path_factory.mktemp("library") / "origin", cache)
+
+
+def small_library(path: Path, cache: Path) -> Project:
     """This working tree as a repository of one branch, with 2 % of the rows and baselines to match."""
-    project = Project(tmp_path_factory.mktemp("library") / "origin", cache)
+    project = Project(path, cache)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
