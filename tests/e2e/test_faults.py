@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -86,14 +88,13 @@ def test_an_application_that_never_gets_ready(project: Project) -> None:
 
 
 def test_an_application_that_exits(project: Project) -> None:
-    """Exit 3 with the end of its output."""
-    project.edit(
-        "perf-gate.toml", START, """start = ["{python}", "-c", "print('no licence found'); exit(7)"]"""
-    )
+    """Exit 3 with its exit code and the end of its output, without the password in it."""
+    program = "import os; print('no licence found for', os.environ['DATABASE_URL']); exit(7)"
+    project.edit("perf-gate.toml", START, f'start = ["{{python}}", "-c", "{program}"]')
     ended, _ = project.run()
     assert ended.code == 3, ended.err
-    assert "no licence found" in ended.err
-    assert "7" in ended.err
+    assert "the application of head failed with exit code 7 before it answered GET /health" in ended.err
+    assert re.search(r"no licence found for postgresql\+psycopg://\*\*\*@\S+$", ended.err, re.MULTILINE)
 
 
 def test_a_migration_that_fails(project: Project) -> None:
@@ -162,35 +163,57 @@ def test_a_shallow_checkout(project: Project, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_no_free_space(project: Project, tmp_path: Path) -> None:
-    """Exit 3 naming the place and what is free, before a row is written."""
+    """Exit 3 naming the place, what is needed and what is free, before anything is started."""
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(small)], check=True)
     try:
         cramped = Project(project.path, small)
-        ended, _ = cramped.run("--scale", "100")
-        assert ended.code == 3, ended.err
-        assert str(small) in ended.err or "free" in ended.err
+        ended, _ = cramped.run("--scale", "10")
     finally:
         subprocess.run(["umount", str(small)], check=True)
+    assert ended.code == 3, ended.err
+    assert re.search(r"the data set needs about [\d,]+ bytes .* and [\d,]+ are free", ended.err), ended.err
+    assert any(line.strip().endswith(str(small)) for line in ended.err.splitlines()), ended.err
+    assert "PERF_GATE_CACHE" in ended.err
+    assert "starting Postgres" not in ended.err
 
 
-def test_secrets_are_in_no_report_and_no_log(project: Project) -> None:
-    """A secret of the environment and one inside the configuration's URL reach neither output nor files."""
+def test_secrets_are_in_no_report_and_no_log(project: Project, tmp_path: Path) -> None:
+    """An answer and a benchmark's failure that tell all they know bring no secret anywhere."""
+    told = tmp_path / "database-url"
+    tells = (
+        "import os; from pathlib import Path; "
+        f"Path({str(told)!r}).open('a').write(os.environ['DATABASE_URL'] + '\\n'); "
+        "said = os.environ['LIBRARY_SECRET'] + ' cannot reach ' + os.environ['DATABASE_URL']"
+    )
     project.edit("perf-gate.toml", 'LIBRARY_SECRET = "only-for-measuring"', 'LIBRARY_SECRET = "planted-one"')
-    markdown = project.path.parent / "comment.md"
+    project.edit("perf-gate.toml", 'ready = "/health"', 'ready = "/nowhere"')
+    project.edit("perf-gate.toml", 'paths = ["benchmarks"]', 'paths = ["benchmarks/test_health.py"]')
+    project.edit(
+        "examples/library/library/api/health.py",
+        "    with database()",
+        f"    {tells}; return Response(said, 500)\n    with database()",
+    )
+    (project.path / "examples/library/benchmarks/test_health.py").write_text(
+        f"def test_health(benchmark):\n    {tells}\n    raise RuntimeError(said)\n"
+    )
+    markdown = tmp_path / "comment.md"
     ended, report = project.run(
-        "--only",
-        "endpoints/health",
-        "--markdown",
-        str(markdown),
+        *("--suite", "benchmarks", "--only", "*health*", "--markdown", str(markdown)),
         GITHUB_TOKEN="planted-two",
         PGPASSWORD="planted-three",
     )
-    assert ended.code == 0, ended.err
-    everything = ended.out + ended.err + str(report) + markdown.read_text()
-    assert "planted-" not in everything
-    assert "postgresql://postgres:" not in everything
+    assert ended.code == 4, ended.out + ended.err
+    failures = {item["case"]["suite"]: item["failure"] for item in report["run"]["evidence"]}
+    assert failures.keys() == {"endpoints", "benchmarks"}
+    assert all("*** cannot reach postgresql+psycopg://***@" in failure for failure in failures.values())
+    assert "*** cannot reach" in ended.first
+    written = [tmp_path / "clone-report.json", project.path / ".git/perf-gate/report.json", markdown]
+    everything = ended.out + ended.err + "".join(file.read_text() for file in written)
+    passwords = {str(urlsplit(url).password) for url in told.read_text().split()}
+    assert passwords
+    assert [secret for secret in (*passwords, "planted-") if secret in everything] == []
 
 
 @pytest.mark.parametrize("moment", ["seeding", "pass 1"])

@@ -177,16 +177,19 @@ def test_another_directory_and_another_data_key_of_python_give_identical_counts(
     assert (here["sides"]["head"]["data_key"] != there["sides"]["head"]["data_key"]) is (other is not None)
 
 
-def test_saved_reports_are_rendered_and_compared_without_measuring(project: Project) -> None:
-    """`report` and `compare` need no service."""
-    project.run("--only", "endpoints/health")
+def test_saved_reports_are_rendered_and_compared_without_measuring(project: Project, tmp_path: Path) -> None:
+    """`report` gives again what the run gave, and `compare` a verdict of its own; neither needs a service."""
+    comment = tmp_path / "comment.md"
+    ran, _ = project.run("--only", "endpoints/health", "--markdown", str(comment))
     saved = project.path.parent / "clone-report.json"
     rendered = project.gate("report", str(saved), "--format", "markdown")
     assert rendered.code == 0
-    assert "perf-gate" in rendered.out.splitlines()[0] or "pass" in rendered.out.splitlines()[0]
+    assert rendered.out.splitlines()[0] == "🟢 **perf-gate: pass.** `1 case compared, none got worse`"
+    assert rendered.out.strip() == comment.read_text(encoding="utf-8").strip()
+    assert project.gate("report", str(saved)).out == ran.out
     compared = project.gate("compare", str(saved), str(saved))
     assert compared.code == 0, compared.err
-    assert "none got worse" in compared.first
+    assert compared.first == "pass: 1 case compared, none got worse"
 
 
 def test_the_baselines_are_shown_and_checked(project: Project) -> None:
