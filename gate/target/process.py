@@ -199,7 +199,8 @@ def _blamed(fault: EnvironmentFailure, group: Group, port: int) -> EnvironmentFa
     said = any(words in line.lower() for line in fault.tail for words in _IN_USE)
     if not said and (not taken(port) or port in listening(group.pids)):
         return fault
-    hint = f"something else listens on port {port}"
+    own = "it wants a port that is in use; let it take {port} in target.start or target.env"
+    hint = f"something else listens on port {port}" if taken(port) else own
     return _PortTaken(fault.message, where=fault.where, tail=fault.tail, hint=hint)
 
 

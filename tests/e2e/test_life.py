@@ -98,7 +98,7 @@ def test_a_port_that_is_taken(project: Project) -> None:
         project.edit("perf-gate.toml", START, START.replace("{port}", str(port)))
         project.edit("perf-gate.toml", 'ready = "/health"', 'ready = "/health"\nready_timeout = "20s"')
         ended, _ = project.run(*ONLY)
-    refused(ended, 3, "the application of head", "Address already in use")
+    refused(ended, 3, "the application of head", "Address already in use", "let it take {port}")
     gone(project)
 
 
@@ -115,12 +115,13 @@ def test_an_application_that_answers_slowly_and_then_never(project: Project) -> 
     """Bounded by the configured timeout, and a request without an answer is no fast one: exit 1."""
     answers(project, f"time.sleep(0.02 if asked < {TIMED} else 60)")
     project.edit("perf-gate.toml", "rounds = 2\n", 'rounds = 2\ntimeout = "1s"\n')
-    started = time.monotonic()
     ended, report = project.run(*ONLY)
-    assert time.monotonic() - started < 60
     assert ended.code == 1, ended.out + ended.err
     assert "no answer within 1 s" in ended.first
-    assert all(t["head"]["p50"] < 1 for t in report["timings"] if t.get("head"))
+    spent = {phase["name"]: phase["seconds"] for phase in report["timeline"]}
+    assert spent["time"] < 20  # two passes of at most three timeouts each, on a busy machine
+    latency = [s for s in report["run"]["samples"] if s["metric"]["name"] == "latency"]
+    assert not [point for sample in latency for point in sample["points"]]
     gone(project)
 
 
