@@ -98,6 +98,7 @@ class Bench:
         self.arguments = ("--services", services, "--scale", str(scale), "--against", "none")
         self.docker = services == "docker"
         self.counts: dict[tuple[str, str], list[float]] = {}
+        self.said: list[tuple[float, str]] = []  # seconds and text, by the run left alone
 
     def undisturbed(self) -> dict[str, Window]:
         """Runs once without a cached data set, and says where its phases lie."""
@@ -106,7 +107,7 @@ class Bench:
         if ended.code:
             sys.exit(f"the run without a kill ended with {ended.code}:\n{ended.err}")
         self.counts = counts(report)
-        said = [(float(at), text) for at, text in _SAID.findall(ended.err)]
+        said = self.said = [(float(at), text) for at, text in _SAID.findall(ended.err)]
         spent = {phase["name"]: phase["seconds"] for phase in report["timeline"]}
         begin = _first(said, PASS)
         passes = report["run"]["plan"]["passes"]
@@ -126,7 +127,7 @@ class Bench:
         kill = Kill(phase)
         if window.text == SEEDING:
             self._forget_data()
-        pause = draw.uniform(window.start, window.end)
+        text, pause = self._moment(window, draw)
         with tempfile.TemporaryFile("w+") as errors:
             began = time.monotonic()
             process = subprocess.Popen(
@@ -137,7 +138,7 @@ class Bench:
                 stderr=errors,
                 start_new_session=True,
             )
-            self._wait_for(window.text, errors.fileno(), process)
+            self._wait_for(text, errors.fileno(), process)
             time.sleep(pause)
             directories = self._directories()
             process.kill()
@@ -149,6 +150,15 @@ class Bench:
         kill.gone = self._until_gone(directories, kill)
         self._check_next(kill)
         return kill
+
+    def _moment(self, window: Window, draw: random.Random) -> tuple[str, float]:
+        """What to wait for and how long then. Seeding says much, so its moments keep to its last word."""
+        moment = draw.uniform(window.start, window.end)
+        if window.text != SEEDING:
+            return window.text, moment
+        begin = _first(self.said, SEEDING)
+        at, text = max(line for line in self.said if begin <= line[0] <= begin + moment)
+        return text.partition(":")[0], begin + moment - at
 
     def _wait_for(self, text: str, descriptor: int, process: subprocess.Popen[bytes]) -> None:
         while process.poll() is None and text.encode() not in os.pread(descriptor, 1 << 20, 0):
