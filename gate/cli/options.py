@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -61,6 +62,10 @@ def _writable(path: Path) -> Path | None:
 
 
 def _fallback() -> Path:
+    """A directory of one's own under the temporary one; never somebody else's of the same name."""
     path = Path(tempfile.gettempdir()) / f"perf-gate-cache-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
-    return path
+    found = path.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        return path
+    return Path(tempfile.mkdtemp(prefix="perf-gate-cache-"))
