@@ -263,9 +263,8 @@ def _passed(comparisons: Sequence[Comparison], *, against: str, adoption: bool) 
     if against == "none":
         return f"{_count(cases, 'case')} measured; no comparison was asked for"
     if adoption:
-        return (
-            f"first run: all {_count(cases, 'case')} are new; commit what `perf-gate baseline update` writes"
-        )
+        fresh = "the only case is" if cases == 1 else f"all {cases} cases are"
+        return f"first run: {fresh} new; commit what `perf-gate baseline update` writes"
     judged = [row for row in comparisons if row.base is not None]
     better = len({row.case for row in judged if row.outcome is Outcome.IMPROVED})
     new = len({row.case for row in comparisons if row.outcome is Outcome.NEW})

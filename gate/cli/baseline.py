@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from gate.cli.options import config_option, option
 from gate.cli.run import from_flags
 from gate.cli.session import execute
 from gate.cli.sources import configuration, endpoint_cases
-from gate.cli.terminal import progress
+from gate.cli.terminal import progress, say
 from gate.errors import BaselineError, ConfigError
 from gate.explain import number
-from gate.model import Kind, SideRun
+from gate.model import Kind, PlannedCase, SideRun
 from gate.target.repository import Repository
 
 
@@ -50,18 +51,20 @@ def update(**given: Any) -> int:
 def show(cases: tuple[str, ...], config: str) -> int:
     """Print the stored counts, of all cases or of the CASES named."""
     side, _ = _stored(config)
-    for planned in side.cases:
-        if cases and str(planned.case) not in cases:
-            continue
-        click.echo(f"{planned.case}  {planned.label}")
-        for sample in side.samples:
-            if sample.case == planned.case and sample.metric.kind is Kind.EXACT:
-                values = " ".join(dict.fromkeys(number(value) for value in sample.values))
-                click.echo(f"  {sample.metric.name:<18} {values}")
-        seen = side.seen(planned.case)
-        for statement in seen.statements if seen else ():
-            click.echo(f"  {number(statement.calls):>6} x {statement.text}")
+    chosen = [planned for planned in side.cases if not cases or str(planned.case) in cases]
+    say("".join(line + "\n" for planned in chosen for line in _lines(side, planned)))
     return 0
+
+
+def _lines(side: SideRun, planned: PlannedCase) -> Iterator[str]:
+    yield f"{planned.case}  {planned.label}"
+    for sample in side.samples:
+        if sample.case == planned.case and sample.metric.kind is Kind.EXACT:
+            values = " ".join(dict.fromkeys(number(value) for value in sample.values))
+            yield f"  {sample.metric.name:<18} {values}"
+    seen = side.seen(planned.case)
+    for statement in seen.statements if seen else ():
+        yield f"  {number(statement.calls):>6} x {statement.text}"
 
 
 @baseline.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import tempfile
 from pathlib import Path
@@ -106,13 +107,13 @@ def head_of(report: Report) -> SideRun:
 
 
 def named_cases(names: tuple[str, ...], *sides: SideRun | None) -> frozenset[Case]:
-    """The cases meant on the command line. Raises ConfigError that lists what there is."""
+    """The cases meant on the command line. Raises ConfigError with the nearest names."""
     there = {str(planned.case): planned.case for side in sides if side for planned in side.cases}
     unknown = [name for name in names if name not in there]
     if unknown:
+        near = [match for name in unknown for match in difflib.get_close_matches(name, there, n=3)]
         raise ConfigError(
             f"no such case: {', '.join(unknown)}",
-            where=", ".join(sorted(there)),
-            hint="name cases as suite/name",
+            hint=f"did you mean {', '.join(near)}?" if near else "name cases as the report does: suite/name",
         )
     return frozenset(there[name] for name in names)

@@ -53,7 +53,8 @@ def run(**given: Any) -> int:
     """Measure head, compare it with base, and give a verdict.
 
     Head is the working tree as it is, uncommitted edits included. Starts Postgres and Redis, seeds
-    them, starts the application, counts its work and times it. Exits 0 or 1 by the verdict.
+    them, starts the application, counts its work and times it. Exits by the verdict: 0 pass or
+    accepted, 1 blocked; `perf-gate --help` has the others.
     """
     options = from_flags(**given)
     for file in filter(None, (options.json_file, options.markdown)):

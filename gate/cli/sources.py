@@ -95,10 +95,15 @@ class Sources:
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
-        if not self.unreadable:
-            return ()
-        text = f"base's configuration cannot be read, head's is used for both: {self.unreadable}"
-        return (Caveat(code="base-configuration", text=text),)
+        found = []
+        if self.unreadable:
+            text = f"base's configuration cannot be read, head's is used for both: {self.unreadable}"
+            found.append(Caveat(code="base-configuration", text=text))
+        if self.base == self.head.commit:
+            text = "base and head are the same commit: only its stored counts can show a change"
+            text += "; --against HEAD~1 compares with the commit before"
+            found.append(Caveat(code="same-commit", text=text))
+        return tuple(found)
 
 
 def endpoint_cases(config: Config) -> tuple[PlannedCase, ...]:
