@@ -299,6 +299,12 @@ def test_a_home_that_cannot_be_written(project: Project, tmp_path: Path, home: s
     gone(Project(project.path, own))
 
 
+def test_no_home_at_all(project: Project) -> None:
+    """Git, pip and the application are started without a HOME, and the run passes."""
+    code, _, err = finished(["env", "--unset=HOME", *project.command("run", *ONLY)], project)
+    assert code == PASSED, err
+
+
 def finished(command: list[str], project: Project, **env: str) -> tuple[int, str, str]:
     done = subprocess.run(
         command, cwd=project.path, env=project.env(**env), capture_output=True, text=True, check=False

@@ -53,6 +53,16 @@ def passed(project: Project, *arguments: str) -> dict[tuple[str, str], list[floa
 
 
 @pytest.mark.docker
+def test_an_image_that_is_absent(project: Project, images: None) -> None:
+    """Exit 3 naming the image and what to do; nothing is left running."""
+    project.edit("perf-gate.toml", "version = 18\n", 'version = 18\nimage = "registry.invalid/absent:18"\n')
+    ended, _ = project.run("--services", "docker", "--only", "endpoints/health")
+    assert ended.code == 3, ended.err
+    assert "registry.invalid/absent:18" in ended.err
+    assert "hint:" in ended.err
+
+
+@pytest.mark.docker
 def test_docker_and_embedded_count_the_same_for_every_endpoint(project: Project, images: None) -> None:
     """Also where the images' own defaults are others: the gate's initialisation is the same everywhere."""
     project.edit("perf-gate.toml", "[target]\n", f'[services.docker]\nregistry = "{REGISTRY}"\n\n[target]\n')
