@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 RUN_SCHEMA = "perf-gate.run/1"
 REPORT_SCHEMA = "perf-gate.report/1"
@@ -687,3 +687,8 @@ class Side:
     base_url: str = ""
     pids: tuple[int, ...] = ()
     seed: int = 0
+
+
+def plain(value: Any) -> Any:
+    """A value of this module as dicts, lists, strings and numbers, for canonical JSON."""
+    return dataclasses.asdict(value)
