@@ -51,6 +51,9 @@ Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
 Bytes = Annotated[float, BeforeValidator(octets), Field(gt=0)]
 Share = Annotated[float, BeforeValidator(share), Field(ge=0)]
 Command = Annotated[tuple[str, ...], Field(min_length=1)]
+Pin = Literal["auto", "one", "split", "none"]
+# The project's baselines are always among them.
+INERT = ("**/*.md", "**/*.rst", "**/LICENSE*", "docs/**", ".github/**", "**/.gitignore")
 Scalar = str | int | float | bool
 
 
@@ -244,6 +247,9 @@ class Request(Table):
     each list starting over at its end. A writing case uses no value twice before its list ends.
     scale: name -> two or more values; the case is measured once for each, as name[param=value].
     expect: the status that counts as success. shape: JSON keys (dotted) that must be present.
+    pin: the cores while its time is taken. "one": client, application and services share one, which is
+    steadiest and fastest for requests that follow each other; "split": the application has its own;
+    "none": all are free; "auto": one, unless the request keeps more than one busy.
     """
 
     name: str
@@ -259,6 +265,7 @@ class Request(Table):
     shape: tuple[str, ...] = ()
     writes: bool = False
     mask: tuple[Mask, ...] = ()
+    pin: Pin = "auto"
     budgets: Budgets = Budgets()
 
     @model_validator(mode="after")
@@ -339,13 +346,38 @@ class Suites(Table):
     benchmarks: Benchmarks | None = None
 
 
+class Allowed(Table):
+    """What times of one suite, or of one case, may do. Unset keys of a case take its suite's.
+
+    allowed: the slowdown never blocked below. detect: the slowdown promised to be caught; must be above
+    allowed. statistic: of all rounds of a side in a pair, the one that stands for them.
+    """
+
+    allowed: Share | None = None
+    detect: Share | None = None
+    statistic: Literal["median", "min"] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Allowed:
+        if self.allowed is not None and self.detect is not None and self.detect <= self.allowed:
+            raise ValueError("detect must be above allowed")
+        return self
+
+
 class Policy(Table):
     """Opinions. inconclusive: what an inconclusive verdict does to the exit code.
 
     runner_classes: classes of machines (PERF_GATE_RUNNER_CLASS) on which a critical time budget may
     block; elsewhere it warns. default_branch: unset is found from the remote.
+    endpoints, benchmarks: what their times may do; cases: the same by "suite/name", for all its parameters.
+    inert: patterns of files that cannot change how fast the application is; where a change touches
+    nothing else, `--against auto` leaves timing out. `**` matches any depth.
     """
 
+    endpoints: Allowed = Allowed(allowed="5%", detect="10%", statistic="median")
+    benchmarks: Allowed = Allowed(allowed="2%", detect="5%", statistic="min")
+    cases: dict[str, Allowed] = {}
+    inert: tuple[str, ...] = INERT
     inconclusive: Literal["pass", "block"] = "pass"
     default_branch: str | None = None
     runner_classes: tuple[str, ...] = ()

@@ -91,6 +91,10 @@ RESPONSE_BYTES = _exact("response.bytes", "bytes")
 ERRORS = _exact("errors")
 LATENCY = Metric(name="latency", unit="s", kind=Kind.TIMING)
 TIME = Metric(name="time", unit="s", kind=Kind.TIMING)
+# Processor time of the target's own processes, and of Postgres and Redis for it: what of a slowdown is
+# work, and whose, and what is waiting.
+CPU = Metric(name="cpu", unit="s", kind=Kind.TIMING)
+SERVICES_CPU = Metric(name="cpu.services", unit="s", kind=Kind.TIMING)
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -106,8 +110,11 @@ METRICS: dict[str, Metric] = {
         ERRORS,
         LATENCY,
         TIME,
+        CPU,
+        SERVICES_CPU,
     )
 }
+GATED = (LATENCY.name, TIME.name)  # the timings that are judged; the others are shown beside them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -261,6 +268,52 @@ class DataKey:
         return tuple(found)
 
 
+Statistic = Literal["median", "min"]
+Stage = Literal["screen", "confirm"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingRule:
+    """What a time may do (DESIGN.md section 5). Shares of base's time, 0.05 is 5 %.
+
+    allowed: never blocked below. detect: the slowdown promised to be caught, above allowed.
+    margin: what the block's test has to reject, from 0 to allowed. floor: seconds that a slowdown must
+    exceed to block. statistic: the value of one side in a pair, of all its rounds there.
+    """
+
+    allowed: float
+    detect: float
+    margin: float
+    floor: float = 0.0
+    statistic: Statistic = "median"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedCase:
+    """A case that both sides have and that is timed side by side, and the rule it is held to."""
+
+    case: Case
+    rule: TimingRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One fresh base process and one fresh head process that took turns, or one that was lost.
+
+    number: from 1, in the order measured. cases: timed side by side in it, whole. seconds: of wall time
+    in all; warm: of it warming up and counting; measured: of it inside timed rounds and requests.
+    lost: why its times are not used; empty where they are.
+    """
+
+    number: int
+    stage: Stage
+    cases: tuple[Case, ...]
+    seconds: float
+    warm: float = 0.0
+    measured: float = 0.0
+    lost: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCase:
     """A case and how it will be measured.
@@ -289,7 +342,9 @@ class Plan:
     passes: count passes a side, at least 1. warmup, requests: per case and count pass.
     rounds: timed requests per case in each pair; 0 leaves timing out.
     time_budget: seconds of timing in all.
-    base: the cases measured on base too, because no stored counts can be used for them.
+    base: the cases measured on base too: all of them where it is timed, else those without stored counts.
+    timed: the cases timed side by side, in the order of `cases`; none where base is not live.
+    screen: pairs of the screen. untimed: why nothing is timed side by side, where something could be.
     """
 
     against: str
@@ -301,6 +356,9 @@ class Plan:
     rounds: int = 100
     time_budget: float = 360.0
     base: tuple[Case, ...] = ()
+    timed: tuple[TimedCase, ...] = ()
+    screen: int = 8
+    untimed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,6 +437,7 @@ class Run:
     sides: tuple[SideInfo, ...]
     samples: tuple[Sample, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    pairs: tuple[Pair, ...] = ()
     timeline: tuple[Phase, ...] = ()
     caveats: tuple[Caveat, ...] = ()
 
@@ -457,9 +516,11 @@ class Comparison:
 
     base, head: the values compared, in the metric's unit; None where that side has none.
     delta: head - base. ratio: head / base, above 1 is worse for every metric; None where base is 0.
+    interval: of a timing, of the ratio: bounds of the test that decided.
     blocking: this row blocks the merge as it stands (level block, regressed or missing, not accepted).
     allowed, detect: shares (0.02 is 2 %). mde: smallest slowdown this run could have caught.
-    pairs: pairs or count passes behind head's value.
+    pairs: pairs or count passes behind head's value. stage: which pairs decided a timing; empty for counts.
+    needed: pairs in the confirm that would have settled an inconclusive timing; None where unknown.
     """
 
     case: Case
@@ -479,6 +540,8 @@ class Comparison:
     detect: float | None = None
     mde: float | None = None
     pairs: int = 0
+    stage: Stage | Literal[""] = ""
+    needed: int | None = None
     caveats: tuple[Caveat, ...] = ()
     cause: Cause | None = None
 
@@ -600,6 +663,7 @@ class Measured:
     plan: Plan
     samples: tuple[Sample, ...]
     evidence: tuple[Evidence, ...]
+    pairs: tuple[Pair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

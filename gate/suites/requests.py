@@ -93,7 +93,7 @@ def cases(
     """The cases in the order measured.
 
     anchors: the data set's, so that pointing an anchor at another row is another definition of the
-    cases that use it. Budgets, rounds, timeout and shape are not part of a definition: they do not
+    cases that use it. Budgets, rounds, timeout, pin and shape are not part of a definition: they do not
     change what a request does.
     """
     labels = [_route(request) for request in config.request]
@@ -123,7 +123,7 @@ def _label(variant: Variant, *, shared: bool) -> str:
 def _definition(config: Endpoints, variant: Variant, anchors: Mapping[str, Anchor]) -> str:
     # Defaults are left out, so that a key added to the format later leaves old definitions alone.
     request = variant.request.model_dump(
-        mode="json", by_alias=True, exclude_defaults=True, exclude={"budgets", "shape", "scale"}
+        mode="json", by_alias=True, exclude_defaults=True, exclude={"budgets", "shape", "scale", "pin"}
     )
     used = {use.anchor for use in _anchors_in(variant.request, config)}
     facts = {

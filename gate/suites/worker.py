@@ -18,11 +18,13 @@ class Visit:
     """What one turn at one case gave.
 
     values: seconds, in the order measured, of what succeeded only. sizes: bytes of each successful
-    answer after masks, beside `values`; empty for a suite without answers.
+    answer after masks, beside `values`; empty for a suite without answers. cpu: processor seconds of each
+    value, where the suite itself can tell.
     failures: one sentence each; a failure has no value. skipped: why nothing was run, else empty.
     """
 
     values: tuple[float, ...] = ()
+    cpu: tuple[float, ...] = ()
     sizes: tuple[int, ...] = ()
     failures: tuple[str, ...] = ()
     skipped: str = ""
