@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 RUN_SCHEMA = "perf-gate.run/1"
 REPORT_SCHEMA = "perf-gate.report/1"
@@ -156,9 +156,11 @@ class Caveat:
 SKIPPED = "skipped"  # the code of the caveat on `errors` of a case that chose not to run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One value: which pair (from 1), which visit in the pair (from 1), which position in the visit."""
+class Point(NamedTuple):
+    """One value: which pair (from 1), which visit in the pair (from 1), which position in the visit.
+
+    A tuple, for in a report there are a hundred thousand of them, and names would be most of the file.
+    """
 
     pair: int
     visit: int

@@ -114,7 +114,7 @@ class Seen:
     def fail(self, case: Case, share: float, failure: str) -> None:
         """Requests of a case that was counted without them have failed: the case fails in this pass."""
         points = self._points[case, ERRORS.name]
-        points[-1] = dataclasses.replace(points[-1], value=max(points[-1].value, share))
+        points[-1] = points[-1]._replace(value=max(points[-1].value, share))
         self.evidence = [
             dataclasses.replace(one, failure=one.failure or failure) if one.case == case else one
             for one in self.evidence
