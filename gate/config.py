@@ -56,7 +56,7 @@ Share = Annotated[float, BeforeValidator(share), Field(ge=0)]
 Command = Annotated[tuple[str, ...], Field(min_length=1)]
 Pin = Literal["auto", "one", "split", "none"]
 # The project's baselines are always among them.
-INERT = ("**/*.md", "**/*.rst", "**/LICENSE*", "docs/**", ".github/**", "**/.gitignore")
+INERT = ("*.md", "*.rst", "LICENSE*", "docs/*", ".github/*", "*.gitignore")
 Scalar = str | int | float | bool
 
 
@@ -375,7 +375,7 @@ class Policy(Table):
     block; elsewhere it warns. default_branch: unset is found from the remote.
     endpoints, benchmarks: what their times may do; cases: the same by "suite/name", for all its parameters.
     inert: patterns of files that cannot change how fast the application is; where a change touches
-    nothing else, `--against auto` leaves timing out. `**` matches any depth.
+    nothing else, `--against auto` leaves timing out. `*` matches any characters, slashes too.
     """
 
     endpoints: Allowed = Allowed()

@@ -1,61 +1,163 @@
 """The whole experiment on one screen: what to do next, given the plan and what has been seen.
 
 Pure. The driver in `gate.cli` asks, carries the step out, adds what it saw to the Run and asks
-again. Side-by-side timing (screen, confirm) adds its steps here; a saved Run answers the same.
+again; a saved Run gives the same answers.
 """
 
 from __future__ import annotations
 
+import random
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gate.model import ERRORS, Case, Plan, Run, SideName
+from gate.model import ERRORS, Case, Pair, Plan, Run, SideName, Stage
+from gate.timing import Member, family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visits:
     """Start the sides afresh on new clones and visit the cases.
 
-    pair: from 1; it is also the hash seed, the same for both sides of a pair.
-    cases: per side, readers before writers; each is warmed up and counted by a fixed list of requests.
-    rounds: timed requests of each case after that.
+    pair: from 1; it is also the hash seed, the same for both sides of a pair. A pair that was lost is
+    asked for again. stage: the confirm stage wants an environment built anew.
+    count: per side, readers before writers; each is warmed up and counted by a fixed list of requests.
+    timed: by both sides in turns. alone: timed on head, which has nobody to take turns with.
     """
 
     pair: int
-    cases: tuple[tuple[SideName, tuple[Case, ...]], ...]
-    rounds: int
+    stage: Stage = "screen"
+    count: tuple[tuple[SideName, tuple[Case, ...]], ...] = ()
+    timed: tuple[Case, ...] = ()
+    alone: tuple[Case, ...] = ()
+
+    @property
+    def sides(self) -> tuple[SideName, ...]:
+        """Those that take part, base first."""
+        named = {name for name, _ in self.count} | ({"base", "head"} if self.timed else set())
+        named |= {"head"} if self.alone else set()
+        return tuple(name for name in ("base", "head") if name in named)
+
+    def cases(self, side: SideName) -> frozenset[Case]:
+        """Everything that a side is asked for."""
+        counted = frozenset(case for name, cases in self.count if name == side for case in cases)
+        return counted | frozenset(self.timed) | (frozenset(self.alone) if side == "head" else frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """Nothing is left that could change the verdict."""
+    """Nothing is left that could change the verdict, or that the time budget has room for."""
 
 
 def next_step(plan: Plan, run: Run) -> Visits | Done:
-    """Count head once for each pass, each in a process of its own with another hash seed; with it
-    base, where no stored counts can stand for it. Timed visits share those starts."""
-    for pair in range(1, plan.passes + 1):
-        wanted = _wanted(plan, pair)
-        missing = tuple((side, cases) for side, cases in wanted if not _visited(run, side, cases, pair))
-        if missing:
-            return Visits(pair=pair, cases=missing, rounds=plan.rounds)
-    return Done()
+    """First the pairs of the screen, of which the first ones count too; then those of the confirm.
+
+    Head is counted once for each pass, each in a process of its own with another hash seed; with it
+    base, where it is live. Where nothing is timed side by side, the passes are all there is.
+    """
+    timed = tuple(each.case for each in plan.timed)
+    for pair in range(1, max(plan.passes, plan.screen if timed else 0) + 1):
+        step = _screen(plan, pair, timed)
+        if not _visited(run, step):
+            # The passes belong to the counts; only timing is bound by the budget.
+            over = pair > plan.passes and spent(run) + _longest(run) > plan.time_budget
+            return Done() if over else step
+    return _confirm(plan, run) if timed else Done()
 
 
-def _wanted(plan: Plan, pair: int) -> tuple[tuple[SideName, tuple[Case, ...]], ...]:
-    """Each side that has something to visit in this pair, with its cases."""
+def _screen(plan: Plan, pair: int, timed: tuple[Case, ...]) -> Visits:
+    if pair > plan.passes:
+        return Visits(pair=pair, timed=timed)
     due = tuple(planned.case for planned in plan.cases if pair == 1 or not planned.once)
     sides: tuple[tuple[SideName, tuple[Case, ...]], ...] = (
         ("base", tuple(case for case in due if case in plan.base)),
         ("head", due),
     )
-    return tuple((side, cases) for side, cases in sides if cases)
+    return Visits(
+        pair=pair,
+        count=tuple((side, cases) for side, cases in sides if cases),
+        timed=timed,
+        alone=tuple(case for case in due if case not in timed) if plan.rounds else (),
+    )
 
 
-def _visited(run: Run, side: SideName, cases: tuple[Case, ...], pair: int) -> bool:
-    """Every visit of a case leaves a point of `errors`, 0 or more, so that its absence means not yet."""
-    seen = {
-        sample.case
-        for sample in run.samples
-        if sample.side == side and sample.metric == ERRORS and any(p.pair == pair for p in sample.points)
-    }
-    return seen.issuperset(cases)
+def _visited(run: Run, step: Visits) -> bool:
+    """A counted case leaves a point of `errors`, 0 or more, so that its absence means not yet."""
+    for side, cases in step.count:
+        seen = {
+            sample.case
+            for sample in run.samples
+            if sample.side == side
+            and sample.metric == ERRORS
+            and any(p.pair == step.pair for p in sample.points)
+        }
+        if not seen.issuperset(cases):
+            return False
+    return not step.timed or any(pair.number == step.pair for pair in kept(run))
+
+
+def _confirm(plan: Plan, run: Run) -> Visits | Done:
+    done = kept(run, "confirm")
+    chosen = within_budget(plan, run)
+    due = {m.case for m in chosen if sum(m.case in pair.cases for pair in done) < m.pairs}
+    if not due or spent(run) + _Costs(plan, run).pair(due) > plan.time_budget:
+        return Done()
+    timed = tuple(each.case for each in plan.timed if each.case in due)
+    return Visits(pair=max(pair.number for pair in run.pairs) + 1, stage="confirm", timed=timed)
+
+
+def kept(run: Run, stage: Stage | None = None) -> tuple[Pair, ...]:
+    """The pairs whose times are used."""
+    return tuple(pair for pair in run.pairs if not pair.lost and stage in (None, pair.stage))
+
+
+def spent(run: Run) -> float:
+    """Seconds of measuring so far, lost pairs included."""
+    return sum(pair.seconds for pair in run.pairs)
+
+
+def within_budget(plan: Plan, run: Run) -> tuple[Member, ...]:
+    """The members of the confirm family whose pairs fit what the screen has left of the time budget.
+
+    Fixed when the screen ends, as the family is: suspects first, then those that need the fewest pairs.
+    """
+    costs = _Costs(plan, run)
+    room = plan.time_budget - sum(pair.seconds for pair in run.pairs if pair.stage == "screen")
+    chosen: list[Member] = []
+    for member in sorted(family(run), key=lambda m: (not m.flagged, m.pairs, m.case)):
+        if costs.all([*chosen, member]) <= room:
+            chosen.append(member)
+    return tuple(chosen)
+
+
+class _Costs:
+    """Seconds that pairs of the confirm will take, by those of the screen."""
+
+    def __init__(self, plan: Plan, run: Run) -> None:
+        screen = kept(run, "screen")
+        self._suites = {each.case.suite for each in plan.timed}
+        self._start = statistics.median(p.seconds - p.warm - p.measured for p in screen)
+        # The pairs that count warm up more than those of the confirm will.
+        self._case = min((p.warm + p.measured) / len(p.cases) for p in screen)
+
+    def pair(self, cases: set[Case]) -> float:
+        share = len({case.suite for case in cases}) / len(self._suites)
+        return self._start * share + self._case * len(cases)
+
+    def all(self, members: Sequence[Member]) -> float:
+        """Of every pair: the n-th measures the members that want at least n."""
+        most = max(member.pairs for member in members)
+        return sum(self.pair({m.case for m in members if m.pairs >= n}) for n in range(1, most + 1))
+
+
+def _longest(run: Run) -> float:
+    return max((pair.seconds for pair in run.pairs), default=0.0)
+
+
+def turns(sides: Sequence[SideName], visits: int, rng: random.Random) -> tuple[SideName, ...]:
+    """Who is visited when: rounds of one visit a side, in random order, each order as often (AB BA BA AB)."""
+    if len(sides) < 2:
+        return tuple(sides) * visits
+    rounds = [tuple(sides) if i % 2 else tuple(reversed(sides)) for i in range(visits)]
+    rng.shuffle(rounds)
+    return tuple(side for pair in rounds for side in pair)

@@ -8,9 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import statistics
 from collections.abc import Callable, Iterable
 
-from gate.model import Case, Cause, Comparison, Difference, Evidence, Outcome, SideRun, Statement
+from gate.model import (
+    CPU,
+    SERVICES_CPU,
+    Case,
+    Cause,
+    Comparison,
+    Difference,
+    Evidence,
+    Kind,
+    Outcome,
+    SideRun,
+    Statement,
+)
 
 EXPLAINED = frozenset({Outcome.REGRESSED, Outcome.IMPROVED, Outcome.ACCEPTED})
 KEPT = 10  # differences kept with a row; the rest are in the evidence
@@ -31,12 +44,48 @@ def explained(
     """The same rows, with a cause on each that got worse or better and whose parts are known."""
     before = {e.case: e for e in base.evidence} if base else {}
     after = {e.case: e for e in head.evidence}
+
+    def of(row: Comparison) -> Cause | None:
+        if row.kind is Kind.TIMING:
+            return spent(row, base, head) if base else None
+        return cause(row, before.get(row.case), after.get(row.case))
+
     return tuple(
-        dataclasses.replace(row, cause=cause(row, before.get(row.case), after.get(row.case)))
-        if row.outcome in EXPLAINED
-        else row
-        for row in comparisons
+        dataclasses.replace(row, cause=of(row)) if row.outcome in EXPLAINED else row for row in comparisons
     )
+
+
+def spent(row: Comparison, base: SideRun, head: SideRun) -> Cause | None:
+    """Where the difference of a time went: work of the application or of the services, or waiting.
+
+    None where processor time is not known. Medians of the visits, so the parts need not add up.
+    """
+    changes = [_change(row.case, metric.name, base, head) for metric in (CPU, SERVICES_CPU)]
+    own, services = changes
+    if own is None or row.delta is None:
+        return None
+    parts = {
+        "processor time of the program": own,
+        "processor time of Postgres and Redis": services or 0.0,
+        "waiting": row.delta - own - (services or 0.0),
+    }
+    sign = 1 if row.delta >= 0 else -1
+    most = max(parts, key=lambda name: parts[name] * sign)
+    text = f"{_milli(row.delta)} ms, of it {_milli(parts[most])} ms {most}"
+    if most == "waiting":
+        text += f" (processor time {_milli(own + (services or 0.0))} ms)"
+    return Cause(summary=text)
+
+
+def _change(case: Case, metric: str, base: SideRun, head: SideRun) -> float | None:
+    before, after = base.sample(case, metric), head.sample(case, metric)
+    if before is None or after is None or not (before.points and after.points):
+        return None
+    return statistics.median(after.values) - statistics.median(before.values)
+
+
+def _milli(seconds: float) -> str:
+    return f"{seconds * 1000:+.2f}"
 
 
 def cause(row: Comparison, base: Evidence | None, head: Evidence | None) -> Cause | None:

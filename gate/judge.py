@@ -7,6 +7,7 @@ stage can judge again what an untrusted one measured.
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from dataclasses import dataclass
 
 from gate.baseline import joined
@@ -14,6 +15,9 @@ from gate.budget import check_budgets
 from gate.config import Config
 from gate.explain import explained
 from gate.model import (
+    CPU,
+    GATED,
+    SERVICES_CPU,
     Case,
     Comparison,
     Coverage,
@@ -27,10 +31,12 @@ from gate.model import (
     SideRun,
     Sides,
     Timing,
+    TimingRule,
 )
 from gate.plan import unusable
 from gate.policy import accept, apply_rules, decide, nondeterministic, skipped
 from gate.stats import compare, timing
+from gate.timing import judge_times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,9 @@ def judge(run: Run, context: Context) -> Report:
         raise ValueError("a run without head cannot be judged")
     base, reasons = _base(run, context, head)
     rows = compare(base, head, known=run.plan.known if base or reasons else (), unusable=reasons)
-    rows = explained(apply_rules(rows, run.plan.cases), base, head)
+    rows = explained(
+        apply_rules(rows + judge_times(run, _rules(run.plan, context.config)), run.plan.cases), base, head
+    )
     rows, accepts = accept(rows, context.stored, context.edited, head)
     budgets = (
         check_budgets(context.config, head, base, runner_class=run.environment.runner_class, own=context.own)
@@ -75,6 +83,7 @@ def judge(run: Run, context: Context) -> Report:
         head=head,
         against=run.plan.against,
         adoption=context.adoption,
+        untimed=context.unmeasured,
     )
     measured = run.info("base")
     shown = measured or (base.side if base else None)
@@ -83,7 +92,7 @@ def judge(run: Run, context: Context) -> Report:
         verdict=verdict,
         environment=run.environment,
         sides=Sides(base=_info(shown, context.ref), head=head.side),
-        run=Measured(plan=run.plan, samples=run.samples, evidence=run.evidence),
+        run=Measured(plan=run.plan, samples=run.samples, evidence=run.evidence, pairs=run.pairs),
         config=context.settings,
         comparisons=rows,
         timings=_timings(head, run.cut("base")),
@@ -107,7 +116,7 @@ def held_against(report: Report, base: Report, context: Context) -> Report:
     stored = dataclasses.replace(earlier, side=dataclasses.replace(earlier.side, name="base", stored=True))
     run = run_of(report)
     plan = dataclasses.replace(
-        run.plan, against="stored", base=(), known=tuple(planned.case for planned in earlier.cases)
+        run.plan, against="stored", base=(), timed=(), known=tuple(planned.case for planned in earlier.cases)
     )
     head = tuple(side for side in run.sides if side.name == "head")
     return judge(dataclasses.replace(run, plan=plan, sides=head), dataclasses.replace(context, stored=stored))
@@ -124,9 +133,18 @@ def run_of(report: Report) -> Run:
         sides=sides,
         samples=report.run.samples,
         evidence=report.run.evidence,
+        pairs=report.run.pairs,
         timeline=report.timeline,
         caveats=report.caveats,
     )
+
+
+def _rules(plan: Plan, config: Config | None) -> dict[Case, TimingRule]:
+    """What each time is held to: by the policy that counts here, else by the one it was measured under."""
+    return {
+        each.case: config.policy.rule(f"{each.case.suite}/{each.case.name}") if config else each.rule
+        for each in plan.timed
+    }
 
 
 def _base(run: Run, context: Context, head: SideRun) -> tuple[SideRun | None, dict[Case, str]]:
@@ -186,11 +204,20 @@ def _info(side: SideInfo | None, ref: str) -> SideInfo | None:
 def _timings(head: SideRun, base: SideRun | None) -> tuple[Timing, ...]:
     found = []
     for planned in head.cases:
-        for metric in ("latency", "time"):
+        for metric in GATED:
             sample = head.sample(planned.case, metric)
             if sample is not None and sample.points:
-                found.append(timing(planned, sample, base.sample(planned.case, metric) if base else None))
+                before = base.sample(planned.case, metric) if base else None
+                cpu, services = (_middle(head, planned.case, name.name) for name in (CPU, SERVICES_CPU))
+                found.append(
+                    dataclasses.replace(timing(planned, sample, before), cpu=cpu, services_cpu=services)
+                )
     return tuple(found)
+
+
+def _middle(side: SideRun, case: Case, metric: str) -> float | None:
+    sample = side.sample(case, metric)
+    return statistics.median(sample.values) if sample and sample.points else None
 
 
 def _coverage(rows: tuple[Comparison, ...]) -> Coverage:

@@ -458,8 +458,13 @@ class Run:
             evidence=tuple(e for e in self.evidence if e.side == name),
         )
 
-    def extended(self, samples: tuple[Sample, ...], evidence: tuple[Evidence, ...] = ()) -> Run:
-        """A new Run with more points; samples of a case, metric and side already known are joined."""
+    def extended(
+        self,
+        samples: tuple[Sample, ...],
+        evidence: tuple[Evidence, ...] = (),
+        pairs: tuple[Pair, ...] = (),
+    ) -> Run:
+        """A new Run with more points and pairs; samples of a case, metric and side already known are joined."""
         merged = {(s.case, s.metric.name, s.side): s for s in self.samples}
         for sample in samples:
             key = (sample.case, sample.metric.name, sample.side)
@@ -478,7 +483,12 @@ class Run:
             earlier = seen.get((item.case, item.side))
             if earlier is None or (item.failure and not earlier.failure):
                 seen[(item.case, item.side)] = item
-        return dataclasses.replace(self, samples=tuple(merged.values()), evidence=tuple(seen.values()))
+        return dataclasses.replace(
+            self,
+            samples=tuple(merged.values()),
+            evidence=tuple(seen.values()),
+            pairs=self.pairs + pairs,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -586,7 +596,8 @@ class Timing:
     """Times of one case on head, shown and held to budgets, not gated. Seconds.
 
     spread: half the interquartile range over the median, a share.
-    p95: None below 200 values, p99: None below 1,000.
+    p95: None below 200 values, p99: None below 1,000. cpu, services_cpu: medians of processor time of the
+    program and of Postgres and Redis, None where unknown.
     """
 
     case: Case
@@ -598,6 +609,8 @@ class Timing:
     mean: float
     spread: float
     base_p50: float | None = None
+    cpu: float | None = None
+    services_cpu: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ import dataclasses
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from gate.config import Config, Dataset
+from gate.config import Config, Dataset, Policy
 from gate.errors import ConfigError, EnvironmentFailure
-from gate.model import Case, DataKey, Plan, PlannedCase, SideRun
+from gate.model import Case, DataKey, Plan, PlannedCase, SideRun, TimedCase
 
 # Where data lies: a sealed template, one clone a side and the files a restore works with, beside WAL.
 COPIES = 4
@@ -79,6 +79,33 @@ def settle_base(plan: Plan, stored: SideRun | None, key: DataKey) -> Plan:
     wanted = (planned for planned in plan.cases if planned.case in plan.known)
     base = tuple(planned.case for planned in wanted if unusable(planned, stored, key))
     return dataclasses.replace(plan, base=base)
+
+
+def side_by_side(plan: Plan, policy: Policy, *, theirs: Iterable[Case]) -> Plan:
+    """The plan with every case that both sides have counted and timed on both. theirs: cases of base."""
+    has = frozenset(theirs)
+    both = tuple(planned.case for planned in plan.cases if planned.case in has)
+    timed = tuple(
+        TimedCase(case=case, rule=policy.rule(f"{case.suite}/{case.name}"))
+        for case in both
+        if plan.rounds or case.suite != "endpoints"
+    )
+    return dataclasses.replace(plan, base=both, timed=timed)
+
+
+def unmoved(changed: Iterable[str], inert: Iterable[str], baselines: str) -> str:
+    """Why a change cannot have changed how fast anything is; empty where it may have.
+
+    changed: paths from the repository's root. inert: patterns. baselines: their directory.
+    """
+    patterns = (*inert, f"{baselines}/*")
+    paths = tuple(changed)
+    if any(not any(fnmatchcase(path, pattern) for pattern in patterns) for path in paths):
+        return ""
+    named = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+    if not paths:
+        return "base and head are the same"
+    return f"nothing that runs has changed ({named})"
 
 
 def unusable(planned: PlannedCase, stored: SideRun | None, key: DataKey | None) -> str:

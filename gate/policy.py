@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from gate.explain import failure_of, number
 from gate.model import (
     ERRORS,
+    GATED,
     Accept,
     BudgetCheck,
     Case,
     Comparison,
     Finding,
+    Kind,
     Level,
     Outcome,
     PlannedCase,
@@ -56,7 +58,7 @@ WRITING: dict[str, Rule] = READING | dict.fromkeys(
     ("sql.blocks", "sql.temp_blocks", "response.bytes", "sql.wal_records"), _WRITES
 )
 # What a reader should hear first when several totals of one case rose together.
-PRIORITY = ("case", *READING)
+PRIORITY = ("case", *READING, *GATED)
 
 _NOUNS = {
     "sql.calls": "queries",
@@ -91,6 +93,8 @@ def _relieves(row: Comparison) -> bool:
     """Better by more than what would be let through as worse: a whole query, or 2 % of the blocks."""
     if row.outcome is not Outcome.IMPROVED or row.base is None or row.head is None:
         return False
+    if row.kind is Kind.TIMING:
+        return False
     if row.metric == "sql.calls":
         return row.head <= row.base - 1
     return row.head < row.base * (1 - READING[row.metric].allowed)
@@ -101,6 +105,10 @@ def _ruled(
 ) -> Comparison:
     if row.outcome is Outcome.MISSING:
         return dataclasses.replace(row, level=Level.BLOCK, blocking=True)
+    if row.kind is Kind.TIMING:
+        # The rule of timings has weighed what is allowed already: what it calls regressed blocks.
+        worse = row.outcome is Outcome.REGRESSED
+        return dataclasses.replace(row, level=Level.BLOCK, blocking=True) if worse else row
     rule = (WRITING if writes else READING)[row.metric]
     row = dataclasses.replace(row, allowed=rule.allowed)
     if row.outcome is not Outcome.REGRESSED:
@@ -182,10 +190,12 @@ def decide(
     head: SideRun,
     against: str,
     adoption: bool,
+    untimed: str = "",
 ) -> Verdict:
     """The verdict and why, worst first; the first reason is the report's first line.
 
     adoption: base has neither configuration nor baseline, so that everything is new.
+    untimed: why times that should have been compared could not be; empty otherwise.
     """
     broken = _broken(comparisons, head)
     if broken:
@@ -198,7 +208,8 @@ def decide(
     reasons += [finding.text for finding in findings if finding.level is Level.BLOCK]
     if reasons:
         return Verdict(state=State.BLOCKED, reasons=tuple(reasons))
-    unknown = _incomparable(comparisons)
+    unknown = _incomparable(comparisons) + _undecided(comparisons)
+    unknown += (f"no time could be compared: {untimed}",) if untimed else ()
     if unknown:
         return Verdict(state=State.INCONCLUSIVE, reasons=unknown)
     accepted = [row for row in comparisons if row.outcome is Outcome.ACCEPTED]
@@ -241,6 +252,8 @@ def _reason(row: Comparison) -> str:
     if row.metric == "case":
         why = "".join(f" ({caveat.text})" for caveat in row.caveats)
         return f"{row.case}: was measured on base and is missing on head{why}"
+    if row.kind is Kind.TIMING:
+        return f"{row.label}: {slower(row)}" + (f"; {row.cause.summary}" if row.cause else "")
     change = f"{number(row.base or 0)} -> {number(row.head or 0)} {_NOUNS.get(row.metric, row.metric)}"
     if row.metric == "errors":
         change = "fails more often than on base" if row.base else "fails, and did not on base"
@@ -258,6 +271,38 @@ def _incomparable(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     return (f"{_count(len(cases), 'case')} could not be compared ({shown}): {'; '.join(why)}",)
 
 
+def _undecided(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """One reason for all times that these pairs could not tell, worst first, and what could have been."""
+    rows = [row for row in comparisons if row.outcome is Outcome.INCONCLUSIVE]
+    if not rows:
+        return ()
+    rows.sort(key=lambda row: (-(row.ratio or 0.0), str(row.case)))
+    judged = sum(row.kind is Kind.TIMING for row in comparisons)
+    shown = "; ".join(f"{row.label} {_unsure(row)}" for row in rows[:3])
+    more = f"; and {len(rows) - 3} more" if len(rows) > 3 else ""
+    return (f"{len(rows)} of {_count(judged, 'time')} could not be told: {shown}{more}",)
+
+
+def _unsure(row: Comparison) -> str:
+    measured = f"{(row.ratio - 1) * 100:+.1f} %" if row.ratio is not None else "unknown"
+    return measured + (f" (from {row.mde * 100:.1f} % it would have been caught)" if row.mde else "")
+
+
+def slower(row: Comparison) -> str:
+    """A time for a sentence: "12.3 % slower (4.10 -> 4.60 ms), at least 9.8 %"."""
+    ratio = row.ratio or 1.0
+    word = "slower" if ratio >= 1 else "faster"
+    text = f"{abs(ratio - 1) * 100:.1f} % {word} ({_milli(row.base)} -> {_milli(row.head)} ms)"
+    if row.interval is None:
+        return text
+    least = row.interval.low - 1 if ratio >= 1 else 1 - row.interval.high
+    return f"{text}, at least {max(0.0, least) * 100:.1f} %"
+
+
+def _milli(seconds: float | None) -> str:
+    return f"{(seconds or 0.0) * 1000:,.3g}"
+
+
 def _passed(comparisons: Sequence[Comparison], *, against: str, adoption: bool) -> str:
     cases = len({row.case for row in comparisons})
     if against == "none":
@@ -266,10 +311,12 @@ def _passed(comparisons: Sequence[Comparison], *, against: str, adoption: bool) 
         fresh = "the only case is" if cases == 1 else f"all {cases} cases are"
         return f"first run: {fresh} new; commit what `perf-gate baseline update` writes"
     judged = [row for row in comparisons if row.base is not None]
+    timed = sum(row.kind is Kind.TIMING for row in judged)
     better = len({row.case for row in judged if row.outcome is Outcome.IMPROVED})
     new = len({row.case for row in comparisons if row.outcome is Outcome.NEW})
     worse = len({row.case for row in judged if row.outcome is Outcome.REGRESSED})
-    text = f"{_count(len({r.case for r in judged}), 'case')} compared, "
+    text = f"{_count(len({r.case for r in judged}), 'case')} compared"
+    text += f", {timed} of them timed side by side, " if timed else ", "
     text += f"{worse} got worse in ways that only warn" if worse else "none got worse"
     text += f"; {better} improved" if better else ""
     return text + (f"; {new} new" if new else "")

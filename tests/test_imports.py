@@ -21,6 +21,7 @@ PURE = {
     "config",
     "baseline",
     "judge",
+    "timing",
     "redact",
     "schema",
     "toml",

@@ -7,20 +7,30 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gate import __version__, dataset, services
 from gate.cli.clock import Clock, Notify
-from gate.cli.measure import Prepared, Rig, collect_benchmarks, visit
+from gate.cli.measure import Result, collect_benchmarks, measure_pair
+from gate.cli.prepared import Prepared, Rig
 from gate.cli.scratch import scratch_directory
-from gate.cli.sources import Options, Sources, check, context_of, endpoint_cases, keep, read_sources
-from gate.config import Config
+from gate.cli.served import BaseFailed
+from gate.cli.sources import (
+    Options,
+    Sources,
+    check,
+    context_of,
+    endpoint_cases,
+    judging,
+    keep,
+    read_sources,
+)
+from gate.config import Config, Policy
 from gate.errors import GateError, MeasurementError
-from gate.experiment import Done, next_step
+from gate.experiment import Done, Visits, next_step
 from gate.judge import judge
 from gate.model import (
     ERRORS,
@@ -31,7 +41,6 @@ from gate.model import (
     PlannedCase,
     Report,
     Run,
-    Sample,
     SideInfo,
     SideName,
 )
@@ -44,12 +53,17 @@ from gate.plan import (
     needed_bytes,
     rough_bytes,
     settle_base,
+    side_by_side,
+    unmoved,
     unusable,
 )
+from gate.probes.cores import reserved
 from gate.probes.machine import machine_facts
 from gate.suites import endpoints
 from gate.target.environment import install
 from gate.target.process import migrate
+
+DEATHS = 3  # of processes of the sides, after which a run is given up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +123,6 @@ class Gate:
     def measure(self) -> tuple[Run, str]:
         """The Run, and why base could not be measured where it should have been."""
         needed = self._needed()
-        head = self._install("head", self.sources.head.commit, self.sources.config)
         with self.clock.phase("services", "starting Postgres and Redis"):
             self.running = self.stack.enter_context(
                 services.start(
@@ -121,9 +134,10 @@ class Gate:
                     given=given_servers(self.options.environ),
                 )
             )
-        self.rig = Rig(self.running, self.clock)
+        cores = self.stack.enter_context(reserved(self.options.cache / "state"))
+        self.rig = Rig(self.clock, cores)
         with self._blaming_services():
-            return self._measured(head)
+            return self._measured(self._install("head", self.sources.head.commit, self.sources.config))
 
     @contextmanager
     def _blaming_services(self) -> Iterator[None]:
@@ -142,7 +156,7 @@ class Gate:
 
     def _measured(self, head: Prepared) -> tuple[Run, str]:
         head = self._with_data(head)
-        self.resolved = self._resolve(head)
+        self.rig.resolved = self._resolve(head)
         plan = settle_base(self._plan(head), self.sources.stored, self._key(head))
         plan, base = self._base(plan, head)
         run = Run(
@@ -150,73 +164,102 @@ class Gate:
             environment=self._environment(head),
             plan=plan,
             sides=tuple(self._info(side) for side in (head, base) if side),
-            caveats=self.sources.caveats,
+            caveats=self.sources.caveats + (self.rig.cores.caveats if plan.timed else ()),
         )
         run = self._carry_out(run, {side.name: side for side in (head, base) if side})
         return dataclasses.replace(run, timeline=self.clock.timeline), self.unmeasured
 
-    def _carry_out(self, run: Run, sides: Mapping[SideName, Prepared]) -> Run:
+    def _carry_out(self, run: Run, sides: dict[SideName, Prepared]) -> Run:
         """Asks the experiment and does it, until nothing is left that could change the verdict."""
-        deadline = time.monotonic() + run.plan.time_budget
+        deaths: list[SideName] = []
+        anew = False
         while not isinstance(step := next_step(run.plan, run), Done):
-            name, cases = step.cases[0]
-            self.clock.notify(f"pass {step.pair} of {run.plan.passes}: {name}, {len(cases)} cases")
+            self.clock.notify(_announced(step, run.plan))
             try:
-                samples, evidence = visit(
-                    step,
-                    cases,
-                    sides[name],
-                    run.plan,
-                    rig=self.rig,
-                    resolved=self.resolved,
-                    deadline=deadline,
-                )
-            except GateError as error:
-                if name == "head":
-                    raise
-                run = self._without_base(run, error)
+                if step.stage == "confirm" and not anew:
+                    sides = {name: self._anew(side) for name, side in sides.items()}
+                    anew = True
+                result = measure_pair(step, sides, run.plan, rig=self.rig)
+            except BaseFailed as failed:
+                run = self._without_base(run, failed.error.message)
                 continue
-            run = self._accounted(run.extended(samples, evidence), name, cases, samples)
+            run = run.extended(result.samples, result.evidence, (result.pair,))
+            if result.died:
+                deaths.append(result.died)
+                run = self._after_death(run, deaths, result)
+            else:
+                run = self._accounted(run, step, result)
         return run
 
-    def _without_base(self, run: Run, error: GateError) -> Run:
+    def _after_death(self, run: Run, deaths: Sequence[SideName], result: Result) -> Run:
+        """A process that dies costs its pair; what dies again and again cannot be measured."""
+        self.clock.notify(f"pair {result.pair.number} is lost: {result.pair.lost}")
+        if len(deaths) < DEATHS:
+            return run
+        if set(deaths) == {"base"}:
+            return self._without_base(run, result.pair.lost)
+        raise MeasurementError(
+            f"{result.pair.lost}, and {len(deaths) - 1} pairs were lost before",
+            where=f"pair {result.pair.number}",
+            tail=result.tail,
+            hint="its log ends above; run it by hand with the same request or benchmark",
+        )
+
+    def _anew(self, side: Prepared) -> Prepared:
+        """The same side installed again elsewhere: what its paths have to do with its speed is drawn anew."""
+        again = self._install(side.name, side.ref, side.config, running=side.running, tag="-anew")
+        return dataclasses.replace(again, template=side.template)
+
+    def _without_base(self, run: Run, reason: str) -> Run:
         """Base may be broken in ways head mends: its rows are then incomparable, with the reason."""
-        self.clock.notify(f"base could not be measured: {error.message}")
-        self.unmeasured = error.message
+        self.clock.notify(f"base could not be measured: {reason}")
+        self.unmeasured = reason
         return dataclasses.replace(
             run,
-            plan=dataclasses.replace(run.plan, base=()),
+            plan=dataclasses.replace(run.plan, base=(), timed=()),
             sides=tuple(side for side in run.sides if side.name == "head"),
             samples=tuple(sample for sample in run.samples if sample.side == "head"),
             evidence=tuple(item for item in run.evidence if item.side == "head"),
         )
 
-    def _accounted(
-        self, run: Run, name: SideName, cases: tuple[Case, ...], samples: tuple[Sample, ...]
-    ) -> Run:
+    def _accounted(self, run: Run, step: Visits, result: Result) -> Run:
         """Says which cases were asked for and not visited: asking again would go on for ever."""
-        absent = set(cases) - {sample.case for sample in samples if sample.metric == ERRORS}
-        if not absent:
-            return run
-        named = ", ".join(sorted(str(case) for case in absent))
-        if name == "head":
-            raise MeasurementError(
-                f"planned and then not there: {named}",
-                hint="a benchmark's name must be the same each time it is collected",
+        for name, cases in step.count:
+            seen = {s.case for s in result.samples if s.metric == ERRORS and s.side == name}
+            if not (absent := set(cases) - seen):
+                continue
+            named = ", ".join(sorted(str(case) for case in absent))
+            if name == "head":
+                raise MeasurementError(
+                    f"planned and then not there: {named}",
+                    hint="a benchmark's name must be the same each time it is collected",
+                )
+            self.clock.notify(f"base does not have: {named}")
+            plan = dataclasses.replace(
+                run.plan,
+                base=tuple(case for case in run.plan.base if case not in absent),
+                timed=tuple(each for each in run.plan.timed if each.case not in absent),
             )
-        self.clock.notify(f"base does not have: {named}")
-        left = tuple(case for case in run.plan.base if case not in absent)
-        return dataclasses.replace(run, plan=dataclasses.replace(run.plan, base=left))
+            run = dataclasses.replace(run, plan=plan)
+        return run
 
-    def _install(self, name: SideName, commit: str, config: Config) -> Prepared:
+    def _install(
+        self,
+        name: SideName,
+        commit: str,
+        config: Config,
+        *,
+        running: services.Running | None = None,
+        tag: str = "",
+    ) -> Prepared:
         """A side's worktree with its own environment; both sides' paths have the same length."""
-        worktree = self.scratch / name
+        worktree = self.scratch / f"{name}{tag}"
         self.stack.enter_context(self.sources.repository.worktree(commit, worktree))
         with self.clock.phase("install", f"installing {name} ({commit[:12]})"):
             installed = install(
                 config.target,
                 worktree=worktree,
-                env_dir=self.scratch / f"{name}-env",
+                env_dir=self.scratch / f"{name}{tag}-env",
                 cache=self.options.cache,
                 environ=self.options.environ,
                 notify=self.clock.notify,
@@ -229,6 +272,7 @@ class Gate:
             installed=installed,
             logs=self.scratch,
             environ=self.options.environ,
+            running=running or self.running,
         )
 
     def _with_data(self, side: Prepared) -> Prepared:
@@ -316,7 +360,7 @@ class Gate:
         if suites.endpoints is not None and self._asked("endpoints"):
             cases += endpoint_cases(head.config)
         if suites.benchmarks is not None and self._asked("benchmarks"):
-            cases += collect_benchmarks(head, rig=self.rig)
+            cases += collect_benchmarks(head, clock=self.clock)
         plan = make_plan(
             head.config,
             cases,
@@ -335,25 +379,55 @@ class Gate:
         """Base as a live side, where its counts or the names of its benchmarks must be measured."""
         base = self.sources.base
         blind = self._benchmarks_unknown(plan)
-        if base is None or not (plan.base or blind):
+        plan, timed = self._timed(plan)
+        if base is None or not (plan.base or blind or timed):
             return plan, None
-        key = self._key(head)
-        why = {unusable(each, self.sources.stored, key) for each in plan.cases if each.case in plan.base}
-        self.clock.notify(f"measuring base: {'; '.join(sorted(why)) or 'its benchmarks are not stored'}")
+        self._say_why(plan, head, timed=timed)
         # Suites and data come from head for both sides; how base is installed and started is its own.
         config = self.sources.base_config or self.sources.config
         own = self.sources.config
         config = config.model_copy(update={"suites": own.suites, "dataset": own.dataset})
+        listed = blind or (timed and any(p.case.suite == "benchmarks" for p in plan.cases))
         try:
             side = self._with_data(self._install("base", base, config))
-            found = collect_benchmarks(side, rig=self.rig) if blind else ()
+            found = collect_benchmarks(side, clock=self.clock) if listed else ()
         except GateError as error:
             self.clock.notify(f"base could not be measured: {error.message}")
             self.unmeasured = error.message
             return dataclasses.replace(plan, base=()), None
         theirs = tuple(planned.case for planned in found)
+        plan = dataclasses.replace(plan, known=tuple(dict.fromkeys(plan.known + theirs)))
+        if timed:
+            live = {case for case in plan.known if case.suite != "benchmarks"} | set(theirs)
+            return side_by_side(plan, self.policy, theirs=live), side
         both = tuple(planned.case for planned in plan.cases if planned.case in theirs)
-        return dataclasses.replace(plan, known=plan.known + theirs, base=plan.base + both), side
+        return dataclasses.replace(plan, base=tuple(dict.fromkeys(plan.base + both))), side
+
+    def _timed(self, plan: Plan) -> tuple[Plan, bool]:
+        """Whether base and head are timed side by side, and the plan with the reason where they are not."""
+        if self.sources.base is None or self.sources.adoption or plan.against in ("none", "stored"):
+            return plan, False
+        if not self.options.timed:
+            return plan, False
+        reason = "" if plan.time_budget > 0 else "the time budget is 0"
+        if plan.against == "auto" and not reason:
+            changed = self.sources.repository.changed(self.sources.base, self.sources.head.commit)
+            reason = unmoved(changed, self.policy.inert, self.sources.config.baselines)
+        if reason:
+            self.clock.notify(f"not timed side by side: {reason}")
+        return dataclasses.replace(plan, untimed=reason), not reason
+
+    @property
+    def policy(self) -> Policy:
+        """In CI base's, so that a pull request cannot loosen its own gate."""
+        return judging(self.sources, self.options).policy
+
+    def _say_why(self, plan: Plan, head: Prepared, *, timed: bool) -> None:
+        key = self._key(head)
+        why = {unusable(each, self.sources.stored, key) for each in plan.cases if each.case in plan.base}
+        reasons = ["timing it side by side with head"] if timed else []
+        reasons += sorted(why) or ([] if timed else ["its benchmarks are not stored"])
+        self.clock.notify(f"measuring base: {'; '.join(reasons)}")
 
     def _benchmarks_unknown(self, plan: Plan) -> bool:
         """Whether base has benchmarks whose names stand nowhere: a deleted one would not be missed."""
@@ -391,3 +465,14 @@ class Gate:
             runner_class=self.options.runner_class,
             rows=head.sealed.rows,
         )
+
+
+def _announced(step: Visits, plan: Plan) -> str:
+    """What the next pair is, for who watches."""
+    cases = len(frozenset[Case]().union(*(step.cases(name) for name in step.sides)))
+    counted = f"{cases} case" + ("" if cases == 1 else "s")
+    if step.stage == "confirm":
+        return f"confirm, pair {step.pair - plan.screen}: {counted}"
+    if plan.timed:
+        return f"pair {step.pair} of {plan.screen}: {counted}, base and head in turns"
+    return f"pass {step.pair} of {plan.passes}: {' and '.join(step.sides)}, {counted}"

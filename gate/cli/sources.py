@@ -112,12 +112,16 @@ def endpoint_cases(config: Config) -> tuple[PlannedCase, ...]:
     return endpoints.cases(suite, anchors=config.dataset.anchors) if suite is not None else ()
 
 
-def context_of(sources: Sources, options: Options, unmeasured: str = "") -> Context:
-    """In CI the policy and the budgets are base's, so that a pull request cannot loosen its own gate."""
+def judging(sources: Sources, options: Options) -> Config:
+    """Whose policy and budgets count: in CI base's, so that a pull request cannot loosen its own gate."""
     trusted = options.event is not None and sources.base_config is not None
-    config = sources.base_config if trusted and sources.base_config else sources.config
+    return sources.base_config if trusted and sources.base_config else sources.config
+
+
+def context_of(sources: Sources, options: Options, unmeasured: str = "") -> Context:
+    """What a run of these sources is judged by."""
     return Context(
-        config=config,
+        config=judging(sources, options),
         own=sources.config,
         settings=settings(sources.config, sources.text) + options.flags,
         stored=sources.stored,

@@ -107,6 +107,10 @@ class Repository:
             message = f"{path} is not UTF-8 text"
             raise RepositoryError(message, where=f"{path} at {ref}, byte {error.start}") from error
 
+    def changed(self, before: str, after: str) -> tuple[str, ...]:
+        """The paths, from the root, that differ between two commits; a renamed file is two of them."""
+        return tuple(self.git.names("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after))
+
     @contextlib.contextmanager
     def worktree(self, ref: str, path: Path) -> Iterator[Path]:
         """A detached checkout of a commit at `path`, which must not exist; removed when the block ends."""

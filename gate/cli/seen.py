@@ -1,0 +1,106 @@
+"""What one pair collects: values as samples of a side, evidence, and where the time went."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from gate.experiment import turns
+from gate.model import (
+    ERRORS,
+    METRICS,
+    SKIPPED,
+    TIME,
+    Case,
+    Caveat,
+    Evidence,
+    Metric,
+    Point,
+    Sample,
+    SideName,
+)
+from gate.timing import CONTROL
+
+_WORK = tuple((i * 7919) % 10_007 for i in range(20_000))  # about 3 ms to sort
+
+
+class Seen:
+    """The points of one side in one pair."""
+
+    def __init__(self, side: SideName, pair: int) -> None:
+        self.side = side
+        self.pair = pair
+        self._points: dict[tuple[Case, str], list[Point]] = {}
+        self._caveats: dict[Case, tuple[Caveat, ...]] = {}
+        self.evidence: list[Evidence] = []
+
+    def add(
+        self, case: Case, metric: Metric, values: Sequence[float], *, visit: int = 1, skipped: str = ""
+    ) -> None:
+        if skipped:
+            self._caveats[case] = (Caveat(code=SKIPPED, text=skipped),)
+        points = self._points.setdefault((case, metric.name), [])
+        start = len(points)
+        points += [Point(self.pair, visit, start + i, value) for i, value in enumerate(values, 1)]
+
+    def fail(self, case: Case, share: float, failure: str) -> None:
+        """Some of a case failed: it fails in this pair, however well it was counted before."""
+        points = self._points.setdefault((case, ERRORS.name), [Point(self.pair, 1, 1, 0.0)])
+        points[-1] = points[-1]._replace(value=max(points[-1].value, share))
+        if not any(one.case == case for one in self.evidence):
+            self.evidence.append(Evidence(case=case, side=self.side, failure=failure))
+        self.evidence = [
+            dataclasses.replace(one, failure=one.failure or failure) if one.case == case else one
+            for one in self.evidence
+        ]
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        return tuple(
+            Sample(
+                case=case,
+                metric=METRICS[name],
+                side=self.side,
+                points=tuple(points),
+                caveats=self._caveats.get(case, ()),
+            )
+            for (case, name), points in self._points.items()
+        )
+
+
+@dataclass(slots=True)
+class Account:
+    """One pair's chance, its points, and seconds: warm-up and counts, and inside timed work."""
+
+    pair: int
+    rng: random.Random
+    seen: dict[SideName, Seen]
+    controls: tuple[Seen, Seen]
+    warm: float = 0.0
+    measured: float = 0.0
+    _looks: int = field(default=0)
+
+    @contextmanager
+    def warming(self) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.warm += time.monotonic() - started
+
+    def order(self, sides: Sequence[SideName], visits: int) -> tuple[SideName, ...]:
+        return turns(sides, visits, self.rng)
+
+    def look(self) -> None:
+        """Fixed work of our own takes a turn for each side: it shows what the machine does to either."""
+        self._looks += 1
+        for side in self.order(("base", "head"), 1):
+            started = time.perf_counter()
+            sorted(_WORK)
+            spent = time.perf_counter() - started
+            seen = self.controls[0] if side == "base" else self.controls[1]
+            seen.add(CONTROL, TIME, [spent], visit=self._looks)

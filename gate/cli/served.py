@@ -1,0 +1,310 @@
+"""The endpoints of one pair: served on new clones, counted by a fixed list, timed in turns.
+
+Reading cases first, on rows nobody has changed, then the writing ones; each group is counted before it
+is timed, and the count is its warm-up. Nothing is swapped under a live server.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from gate import dataset
+from gate.cli.prepared import Prepared, Rig
+from gate.cli.seen import Account
+from gate.config import Pin
+from gate.errors import GateError
+from gate.experiment import Visits
+from gate.model import (
+    CPU,
+    ERRORS,
+    LATENCY,
+    METRICS,
+    RESPONSE_BYTES,
+    SERVICES_CPU,
+    Case,
+    Evidence,
+    Plan,
+    PlannedCase,
+    Side,
+    SideName,
+)
+from gate.probes.cores import move, pinned
+from gate.probes.counts import Counter
+from gate.probes.cpu import cpu_seconds
+from gate.suites import endpoints
+from gate.suites.endpoints import EndpointWorker
+from gate.suites.worker import Mode, WorkerDied
+from gate.target.process import serve, tail
+
+VISITS = 10  # turns a side has at one case in a pair
+# Seconds of timed requests a side is to have at one case in a pair; between them and the patience a slow
+# endpoint has FEW requests, for a median of fewer is worth little.
+SECONDS, PATIENCE, FEW = 0.3, 2.0, 25
+PARALLEL = 1.1  # processor seconds per second above which a request keeps more than one core busy
+
+T = TypeVar("T")
+
+
+class Lost(Exception):
+    """A process of a side died: the pair has no base to head any more. tail: the end of its log."""
+
+    def __init__(self, side: SideName, reason: str, tail: tuple[str, ...]) -> None:
+        super().__init__(reason)
+        self.side = side
+        self.reason = reason
+        self.tail = tail
+
+
+class BaseFailed(Exception):
+    """Base does not start, or refuses the login. error: as it would be of head, whose end it would be."""
+
+    def __init__(self, error: GateError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+@contextmanager
+def starting(name: SideName) -> Iterator[None]:
+    """Base may be broken in ways that head mends, so that its failures are told apart."""
+    try:
+        yield
+    except GateError as error:
+        if name == "base":
+            raise BaseFailed(error) from error
+        raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A side while its application answers."""
+
+    prepared: Prepared
+    side: Side
+    counter: Counter
+    log: Path
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except WorkerDied as died:
+            what = f"the application of {self.side.name} stopped answering while {died.case} was measured"
+            raise Lost(self.side.name, what, tail(self.log, self.side)) from died
+
+    def ask(self, visit: Callable[[], T]) -> T:
+        with self.blamed():
+            return visit()
+
+
+class EndpointPair:
+    """All endpoints of one pair. sides: in the order in which they are started."""
+
+    def __init__(
+        self,
+        step: Visits,
+        sides: Mapping[SideName, Prepared],
+        plan: Plan,
+        planned: Sequence[PlannedCase],
+        *,
+        rig: Rig,
+        account: Account,
+        padding: int,
+    ) -> None:
+        self.step = step
+        self.sides = sides
+        self.plan = plan
+        self.planned = planned
+        self.rig = rig
+        self.account = account
+        self.padding = padding
+
+    def measure(self) -> None:
+        """Raises Lost where an application stops answering, GateError where it does not start."""
+        with ExitStack() as stack:
+            served: dict[SideName, Served] = {}
+            for name in self.sides:
+                with self.rig.clock.phase("start"), starting(name):
+                    served[name] = stack.enter_context(self._served(name))
+            for writes in (False, True):
+                group = [p.case for p in self.planned if p.writes is writes]
+                if group:
+                    self._group(group, served, writes=writes)
+
+    @contextmanager
+    def _served(self, name: SideName) -> Iterator[Served]:
+        prepared = self.sides[name]
+        server = prepared.running.postgres
+        log = prepared.logs / f"{name}-{self.step.pair}.log"
+        with dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}") as database:
+            redis = prepared.running.redis(name)
+            side = prepared.side(server, database, redis, seed=self.step.pair, padding=self.padding)
+            with (
+                serve(prepared.config.target, side, log=log) as live,
+                closing(Counter(server, database, redis)) as counter,
+            ):
+                yield Served(prepared=prepared, side=live, counter=counter, log=log)
+
+    def _group(self, group: Sequence[Case], served: Mapping[SideName, Served], *, writes: bool) -> None:
+        """Counts the readers or the writers of every side, then times them.
+
+        A writer is timed by the worker that counted it: a value may be good for one write only.
+        """
+        timed = [case for case in group if case in self.step.timed or case in self.step.alone]
+        with ExitStack() as stack:
+            workers: dict[SideName, EndpointWorker] = {}
+            for name, one in served.items():
+                due = [case for case in group if case in self._counted(name)]
+                mine = [case for case in timed if case in self.step.cases(name)]
+                if due:
+                    workers[name] = self._open(one, due + mine if writes else due, "count", stack)
+                    with self.rig.clock.phase("count"), self.account.warming():
+                        for _ in due:
+                            self._count(one, workers[name])
+                if mine and not (writes and due):
+                    workers[name] = self._open(one, mine, "timing", stack)
+            if timed:
+                with self.rig.clock.phase("time"):
+                    self._time(timed, served, workers)
+
+    def _counted(self, name: SideName) -> tuple[Case, ...]:
+        return next((cases for side, cases in self.step.count if side == name), ())
+
+    def _open(self, one: Served, cases: Sequence[Case], mode: Mode, stack: ExitStack) -> EndpointWorker:
+        config = one.prepared.config.suites.endpoints
+        if config is None:
+            raise RuntimeError("cases of a suite that is not configured")
+        with one.blamed(), starting(one.side.name):
+            worker = endpoints.open_endpoints(
+                one.side, config, cases=cases, resolved=self.rig.resolved, seed=self.step.pair, mode=mode
+            )
+        stack.callback(worker.close)
+        return worker
+
+    def _count(self, one: Served, worker: EndpointWorker) -> None:
+        """Warm up, look, send the fixed list, look again: the difference is the work of the case."""
+        case = _next(worker)
+        plan, seen = self.plan, self.account.seen[one.side.name]
+        warm = one.ask(lambda: worker.visit(plan.warmup, warmup=True))
+        before = one.counter.snapshot()
+        pids = one.side.pids + one.prepared.services
+        used, started = cpu_seconds(pids), time.monotonic()
+        answer = one.ask(lambda: worker.visit(plan.requests))
+        seconds, after = time.monotonic() - started, cpu_seconds(pids)
+        work = one.counter.work(before, one.counter.snapshot(), plan.requests)
+        failures = warm.failures + answer.failures
+        seen.add(case, ERRORS, [min(1.0, len(failures) / plan.requests)])
+        failure = failures[0] if failures else ""
+        seen.evidence.append(
+            Evidence(
+                case=case,
+                side=seen.side,
+                statements=work.statements,
+                commands=work.commands,
+                hits=work.hits,
+                misses=work.misses,
+                failure=failure,
+            )
+        )
+        if answer.failures:
+            return  # a failing request does less work; its counts would look like an improvement
+        for name, value in work.values.items():
+            seen.add(case, METRICS[name], [value])
+        seen.add(case, RESPONSE_BYTES, [sum(answer.sizes) / plan.requests])
+        parallel = used is not None and after is not None and after - used > PARALLEL * seconds
+        self.rig.learned.pins.setdefault(case, "none" if parallel else "one")
+
+    def _time(
+        self,
+        timed: Sequence[Case],
+        served: Mapping[SideName, Served],
+        workers: Mapping[SideName, EndpointWorker],
+    ) -> None:
+        services = tuple({pid for one in served.values() for pid in one.prepared.services})
+        with pinned((0, *services), self.rig.cores.available):
+            placed: Pin | None = None
+            for case in timed:
+                pin = self._pin(case)
+                if pin != placed:
+                    self._place(pin, served, services)
+                    placed = pin
+                self.account.look()
+                names = tuple(name for name in workers if case in self.step.cases(name))
+                self._time_case(case, {name: served[name] for name in names}, workers)
+
+    def _time_case(
+        self, case: Case, served: Mapping[SideName, Served], workers: Mapping[SideName, EndpointWorker]
+    ) -> None:
+        for name in served:
+            if _next(workers[name]) != case:
+                raise RuntimeError(f"{name} is not at {case}")
+        size, visits = self._turns(case, served, workers)
+        pids = {name: (one.side.pids, one.prepared.services) for name, one in served.items()}
+        turn = dict.fromkeys(served, 0)
+        for name in self.account.order(tuple(served), visits):
+            seen, worker = self.account.seen[name], workers[name]
+            turn[name] += 1
+            before = [cpu_seconds(group) for group in pids[name]]
+            answer = served[name].ask(lambda worker=worker: worker.visit(size))  # type: ignore[misc]
+            after = [cpu_seconds(group) for group in pids[name]]
+            seen.add(case, LATENCY, answer.values, visit=turn[name])
+            self.account.measured += sum(answer.values)
+            for metric, used, then in zip((CPU, SERVICES_CPU), before, after, strict=True):
+                if used is not None and then is not None:
+                    seen.add(case, metric, [(then - used) / size], visit=turn[name])
+            if answer.failures:
+                seen.fail(case, len(answer.failures) / size, answer.failures[0])
+                return
+
+    def _turns(
+        self, case: Case, served: Mapping[SideName, Served], workers: Mapping[SideName, EndpointWorker]
+    ) -> tuple[int, int]:
+        """Requests in a visit and visits a side. Warms both sides up, and learns from it how many there are
+        time for; every later pair has as many."""
+        slowest = 0.0
+        with self.account.warming():
+            for name, one in served.items():
+                answer = one.ask(lambda name=name: workers[name].visit(self.plan.warmup, warmup=True))  # type: ignore[misc]
+                values = sorted(answer.values)
+                slowest = max(slowest, values[len(values) // 2] if values else 0.0)
+        wanted = self.rig.learned.requests.setdefault(case, requests(slowest, self.plan.rounds))
+        size = max(1, wanted // VISITS)
+        return size, max(1, wanted // size)
+
+    def _pin(self, case: Case) -> Pin:
+        config = next(iter(self.sides.values())).config.suites.endpoints
+        asked: Pin = (
+            next((r.pin for r in config.request if r.name == case.name), "auto") if config else "auto"
+        )
+        return self.rig.learned.pins.get(case, "one") if asked == "auto" else asked
+
+    def _place(self, pin: Pin, served: Mapping[SideName, Served], services: Sequence[int]) -> None:
+        cores = self.rig.cores
+        if cores.chosen is None:
+            return
+        others = tuple(core for core in cores.available if core != cores.chosen) or (cores.chosen,)
+        application, rest = {
+            "one": ((cores.chosen,), (cores.chosen,)),
+            "split": ((cores.chosen,), others),
+        }.get(pin, (cores.available, cores.available))
+        move((pid for one in served.values() for pid in one.side.pids), application)
+        move((0, *services), rest)
+
+
+def requests(seconds: float, most: int) -> int:
+    """How many requests of `seconds` each are timed per side and pair; at most `most`, at least 3."""
+    if seconds <= 0:
+        return most
+    few = min(FEW, max(3, int(PATIENCE / seconds)))
+    return max(1, min(most, max(few, int(SECONDS / seconds))))
+
+
+def _next(worker: EndpointWorker) -> Case:
+    case = worker.next()
+    if case is None:
+        raise RuntimeError("the worker ended before its cases did")
+    return case
