@@ -15,7 +15,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -284,21 +284,37 @@ class Container(Server):
         self.directory = directory
         self.log = f"container {container.short_id}"
         self._container = container
+        self._host_pid: int | None = None
 
     @property
     def pid(self) -> int:
         return 1
 
+    def host_pid(self) -> int | None:
+        """Asked once. Believed if the process is in this container: the daemon may count in other numbers."""
+        if self._host_pid is None:
+            state = self._state()
+            self._host_pid = int(state["Pid"]) if state else 0
+        return self._host_pid if _is_inside(self._host_pid, str(self._container.id)) else None
+
     def exit_status(self) -> int | None:
-        try:
-            state = self._container.client.api.inspect_container(self._container.id)["State"]
-        except NotFound:  # removed by somebody else
+        state = self._state()
+        if state is None:
             return _STOP_SIGNALS + signal.SIGKILL
+        return None if state["Running"] or state["Status"] == "created" else int(state["ExitCode"])
+
+    def _state(self) -> Mapping[str, Any] | None:
+        """What the daemon says; None where somebody else has removed the container."""
+        try:
+            found: Mapping[str, Any] = self._container.client.api.inspect_container(self._container.id)
+        except NotFound:
+            return None
         except DockerException as error:
             raise EnvironmentFailure(
                 f"Docker does not say what became of {self.name}: {_explained(error)}", where=self.log
             ) from error
-        return None if state["Running"] or state["Status"] == "created" else int(state["ExitCode"])
+        state: Mapping[str, Any] = found["State"]
+        return state
 
     def send(self, number: signal.Signals) -> None:
         with contextlib.suppress(APIError):  # it has ended meanwhile
@@ -313,6 +329,14 @@ class Container(Server):
     def dispose(self) -> None:
         with contextlib.suppress(APIError):  # gone, or being removed by the watchdog
             self._container.remove(force=True, v=True)
+
+
+def _is_inside(pid: int, container: str) -> bool:
+    """Whether a process is of the container, by its control group, which the daemon names after it."""
+    try:
+        return container in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def reap_containers(client: docker.DockerClient, door: str, notify: Notify) -> None:

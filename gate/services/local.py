@@ -19,7 +19,7 @@ from gate.model import PostgresServer, RedisServer
 from gate.services import snapshot
 from gate.services.account import Account, choose_account
 from gate.services.place import run_directory
-from gate.services.process import LOOPBACK, Launch, PortTaken, Server, free_port, launch_as
+from gate.services.process import LOOPBACK, Launch, PortTaken, Server, free_port, launch_as, with_descendants
 from gate.services.programs import Programs
 from gate.services.running import Request, Running
 from gate.services.settings import SUPERUSER, initdb_options, postgres_settings, redis_settings
@@ -63,6 +63,9 @@ class LocalPostgres:
 
     def failure(self) -> EnvironmentFailure | None:
         return self._process.ended() if self._process is not None else None
+
+    def host_pid(self) -> int | None:
+        return self._process.host_pid() if self._process is not None else None
 
     def initialise(self) -> None:
         """initdb. The private socket needs no password, TCP does: see `_write_access`."""
@@ -227,6 +230,9 @@ class LocalRedis:
     def failure(self) -> EnvironmentFailure | None:
         return self._process.ended() if self._process is not None else None
 
+    def host_pid(self) -> int | None:
+        return self._process.host_pid() if self._process is not None else None
+
     def stop(self) -> None:
         """End the server and remove all it had."""
         if self._process is not None:
@@ -339,6 +345,11 @@ class LocalRunning(Running):
             settings=self._redis_settings,
         )
         return server.start()
+
+    def pids(self, name: str) -> tuple[int, ...]:
+        server = self._postgres if name == "postgres" else self._redis.get(name)
+        pid = server.host_pid() if server is not None else None
+        return with_descendants(pid) if pid is not None else ()
 
     def failure(self) -> EnvironmentFailure | None:
         servers: tuple[LocalPostgres | LocalRedis, ...] = (self._postgres, *self._redis.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import signal
 import socket
@@ -44,6 +46,10 @@ class Server(ABC):
     @abstractmethod
     def pid(self) -> int:
         """Its process id as it sees it itself."""
+
+    @abstractmethod
+    def host_pid(self) -> int | None:
+        """Its process id on this machine; None where it has ended or cannot be seen from here."""
 
     @abstractmethod
     def exit_status(self) -> int | None:
@@ -156,6 +162,9 @@ class Process(Server):
     def pid(self) -> int:
         return self._popen.pid
 
+    def host_pid(self) -> int | None:
+        return self._popen.pid if self._popen.poll() is None else None
+
     def exit_status(self) -> int | None:
         return self._popen.poll()
 
@@ -170,6 +179,40 @@ class Process(Server):
 
     def dispose(self) -> None:
         self.stop(signal.SIGKILL, timeout=10)
+
+
+def with_descendants(pid: int) -> tuple[int, ...]:
+    """A process and all that it has started and that still runs, itself first; empty where it is gone."""
+    if not os.path.isdir(f"/proc/{pid}"):
+        return ()
+    children = _children if os.path.exists("/proc/thread-self/children") else _children_by_parents()
+    found = [pid]
+    for parent in found:  # grows meanwhile
+        found += children(parent)
+    return tuple(found)
+
+
+def _children(pid: int) -> list[int]:
+    """Those that any of its threads has started, by the kernel's own list."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
+                found += map(int, file.read().split())
+    except OSError:
+        pass  # ended meanwhile
+    return found
+
+
+def _children_by_parents() -> Callable[[int], list[int]]:
+    """The same for kernels without that list, by looking at every process there is."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):  # ended meanwhile
+                fields = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
+                children.setdefault(int(fields[1]), []).append(int(name))
+    return lambda pid: children.get(pid, [])
 
 
 def _ending(status: int) -> str:

@@ -36,6 +36,15 @@ class Running(ABC):
     def redis(self, name: str) -> RedisServer:
         """A fresh, empty server; one already running under that name is stopped first."""
 
+    def pids(self, name: str) -> tuple[int, ...]:
+        """The live processes of "postgres", or of the Redis server of that name, by this machine's numbers.
+
+        The server first, then all that it has started; looked up each time, for backends come and go.
+        Empty where the server is not ours, does not run, or cannot be seen from here.
+        """
+        del name
+        return ()
+
     @abstractmethod
     def failure(self) -> EnvironmentFailure | None:
         """Why a server does not run that should, with its log's end; None while all of them do.
