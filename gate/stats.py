@@ -241,6 +241,12 @@ def pair_values(sample: Sample | None, statistic: Statistic, visits: int | None 
     return {pair: value for pair, value in values.items() if value > 0}
 
 
+def visit_ratios(sample: Sample | None, statistic: Statistic) -> tuple[float, ...]:
+    """A/A of one side: log(odd visits / even visits) of each pair, in the order measured."""
+    odd, even = pair_values(sample, statistic, 1), pair_values(sample, statistic, 0)
+    return tuple(math.log(odd[pair]) - math.log(even[pair]) for pair in sorted(odd.keys() & even.keys()))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Centre:
     """The 20 % trimmed mean of n differences, and what is known of where it truly lies.

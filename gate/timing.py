@@ -35,7 +35,7 @@ from gate.model import (
     Statistic,
     TimingRule,
 )
-from gate.stats import Centre, holm, log_ratios, mad, pair_values, serial, trimmed
+from gate.stats import Centre, holm, log_ratios, mad, pair_values, serial, trimmed, visit_ratios
 
 LEVEL = 0.01  # chance that a run of clean cases is blocked, over all of them
 BOUND = 0.95  # of the bound that has to lie below `detect`
@@ -480,7 +480,7 @@ def _one(run: Run, case: Case, statistic: Statistic, pairs: Collection[int]) -> 
         base=statistics.median(before[pair] for pair in both) if both else 0.0,
         head=statistics.median(after[pair] for pair in both) if both else 0.0,
         control=log_ratios(fixed[0], fixed[1], statistic, pairs),
-        halves=tuple(_halves(sample, statistic) for sample in (base, head)),
+        halves=tuple(visit_ratios(sample, statistic) for sample in (base, head)),
         timed=len(pairs),
         coarse=max(_step(base), _step(head)),
     )
@@ -495,11 +495,6 @@ def _sample(run: Run, case: Case, metric: str, side: SideName, pairs: Collection
                 sample, points=tuple(point for point in sample.points if point.pair in wanted)
             )
     return None
-
-
-def _halves(sample: Sample | None, statistic: Statistic) -> tuple[float, ...]:
-    odd, even = pair_values(sample, statistic, 1), pair_values(sample, statistic, 0)
-    return tuple(math.log(odd[pair] / even[pair]) for pair in sorted(odd.keys() & even.keys()))
 
 
 def _step(sample: Sample | None) -> float:
