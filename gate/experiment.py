@@ -156,8 +156,9 @@ def _longest(run: Run) -> float:
 
 def turns(sides: Sequence[SideName], visits: int, rng: random.Random) -> tuple[SideName, ...]:
     """Who is visited when: rounds of one visit a side, in random order, each order as often (AB BA BA AB)."""
-    if len(sides) < 2:
-        return tuple(sides) * visits
-    rounds = [tuple(sides) if i % 2 else tuple(reversed(sides)) for i in range(visits)]
+    first, second = tuple(sides), tuple(reversed(sides))
+    rounds = [first, second] * (visits // 2)
+    if visits % 2:
+        rounds.append(rng.choice((first, second)))
     rng.shuffle(rounds)
-    return tuple(side for pair in rounds for side in pair)
+    return tuple(side for one in rounds for side in one)

@@ -6,6 +6,7 @@ is timed, and the count is its warm-up. Nothing is swapped under a live server.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -273,7 +274,7 @@ class EndpointPair:
                 slowest = max(slowest, values[len(values) // 2] if values else 0.0)
         wanted = self.rig.learned.requests.setdefault(case, requests(slowest, self.plan.rounds))
         size = max(1, wanted // VISITS)
-        return size, max(1, wanted // size)
+        return size, math.ceil(wanted / size)
 
     def _pin(self, case: Case) -> Pin:
         config = next(iter(self.sides.values())).config.suites.endpoints
