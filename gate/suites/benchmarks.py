@@ -1,8 +1,8 @@
 """The benchmarks suite: the project's own pytest-benchmark tests, in the project's own interpreter.
 
-The whole suite runs once, when the worker is opened; a visit hands out what pytest-benchmark measured
-of one test. The project's pytest configuration stays in force but for what would write into its
-worktree, spread tests over processes or stop early (`gate.suites.pytest_plugin`).
+A worker is a live pytest, which takes turns with another side's: both are at the same case, and only one
+of them runs. The project's pytest configuration stays in force but for what would write into its
+worktree, spread tests over processes or stop early (`gate.suites.pytest_plugin`, which also measures).
 
 A case is named by where its test stands and by nothing else, so that no other file can rename it: with
 paths = ["benchmarks"], test_tokens of benchmarks/test_lyrics.py is "test_lyrics.test_tokens", and of
@@ -14,30 +14,31 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
-import json
+import math
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from gate.config import Benchmarks
-from gate.errors import ConfigError, EnvironmentFailure, MeasurementError
+from gate.errors import ConfigError, EnvironmentFailure, GateError, MeasurementError
 from gate.model import Case, PlannedCase, Side
 from gate.redact import redact
-from gate.suites.worker import Mode, Visit, hidden, shown
+from gate.suites.turns import Gone, LivePytest, Message, Silent, ending
+from gate.suites.worker import Mode, Visit, WorkerDied, hidden, shown
 
 SUITE = "benchmarks"
 _PLUGIN = "perf_gate_pytest"  # a name of its own: the directory is first on the project's path
 _TAIL = 20  # lines of pytest's output in an error
 _SHOWN = 300  # characters of what a test said
 _RAN = frozenset({0, 1, 5})  # pytest's statuses of a session that came to its end: passed, failed, nothing
-_GRACE = 3.0  # seconds that pytest gets to stop what its fixtures started
+VISITS = 8  # turns that a side takes at a case in one pair (DESIGN.md section 5: 8 rounds of 10 ms)
+_ROUNDS_SECONDS = 1.0  # for a side's rounds of one case in one pair: slow ones get fewer, at least 2
 
 # What failed and the next step, by what the plugin found.
 _INACTIVE = {
@@ -72,12 +73,19 @@ class Benchmark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """What one run of pytest told. outcomes: id -> (outcome, text); times: id -> seconds of each round."""
+class Terms:
+    """How a benchmark is measured. What base finds out holds for head and for every later pair.
 
-    tests: Mapping[Case, Benchmark]
-    outcomes: Mapping[str, tuple[str, str]]
-    times: Mapping[str, tuple[float, ...]]
+    loops: calls in a round; 0 where the test ended before its first one. visits: turns that a side takes
+    in a pair; rounds: in each. collects: whether garbage is collected in a round; None where unknown.
+    fixed: loops and the number of rounds are the project's own (`benchmark.pedantic`) and are not changed.
+    """
+
+    loops: int = 0
+    visits: int = 0
+    rounds: int = 1
+    collects: bool | None = None
+    fixed: bool = False
 
 
 def collect(side: Side, config: Benchmarks, *, log: Path) -> tuple[PlannedCase, ...]:
@@ -86,8 +94,11 @@ def collect(side: Side, config: Benchmarks, *, log: Path) -> tuple[PlannedCase, 
     Raises EnvironmentFailure where pytest or pytest-benchmark is missing, MeasurementError where a file
     cannot be collected or there is no benchmark, ConfigError where a budget is of none of them.
     """
-    session = _run(side, config, log=log, seed=0, times=False, arguments=("--collect-only", "-q"))
-    if problems := check_budgets(config, session.tests):
+    with contextlib.closing(
+        _Suite(side, config, log=log, seed=0, arguments=("--collect-only", "-q"))
+    ) as suite:
+        tests = suite.collected(only=True)
+    if problems := check_budgets(config, tests):
         raise ConfigError(
             "there are budgets for benchmarks that do not exist",
             hint="a budget holds for every parameter of its benchmark; give the name without them",
@@ -95,7 +106,7 @@ def collect(side: Side, config: Benchmarks, *, log: Path) -> tuple[PlannedCase, 
         )
     return tuple(
         PlannedCase(case=case, label=str(case).partition("/")[2], definition=_definition(test), once=True)
-        for case, test in session.tests.items()
+        for case, test in tests.items()
     )
 
 
@@ -117,53 +128,186 @@ def _nearest(name: str, names: Sequence[str]) -> str:
 
 
 def open_benchmarks(
-    side: Side, config: Benchmarks, *, log: Path, seed: int, mode: Mode = "timing"
+    side: Side,
+    config: Benchmarks,
+    *,
+    cases: Sequence[Case] | None,
+    log: Path,
+    seed: int,
+    mode: Mode = "timing",
 ) -> BenchmarkWorker:
-    """Runs the suite and gives a worker that walks what it measured, in the order collected.
+    """Starts the side's pytest and returns at once, so that two of them can collect side by side.
 
-    seed: PYTHONHASHSEED of the run. mode "count": every benchmark is called once and not timed, which
-    tells only whether it works. Raises as `collect` does, and MeasurementError where pytest crashes or
-    takes longer than `timeout`.
+    cases: the wanted ones in the order to walk them; None for all, in the project's own. seed:
+    PYTHONHASHSEED. mode "count": every benchmark is called once and not timed, which tells only whether
+    it works. Raises EnvironmentFailure where there is no Python to start.
     """
-    timed = mode == "timing"
-    arguments = () if timed else ("--perf-gate-untimed",)
-    session = _run(side, config, log=log, seed=seed, times=timed, arguments=arguments)
-    return BenchmarkWorker(session, timed=timed)
+    return BenchmarkWorker(side, config, cases=cases, log=log, seed=seed, mode=mode)
 
 
 class BenchmarkWorker:
-    """Hands out one finished session, case by case."""
+    """One live pytest, which runs only inside of these calls and waits for the next one between them.
 
-    def __init__(self, session: Session, *, timed: bool) -> None:
-        self._session = session
-        self._timed = timed
-        self._todo = iter(session.tests.items())
-        self._test: Benchmark | None = None
+    What its methods measure, set up and tear down therefore never overlaps with another worker's. Each
+    raises MeasurementError where pytest has had its turn for more than `timeout` seconds in all, and
+    WorkerDied where it ends in the middle of a case; after either it is closed.
+    """
+
+    def __init__(
+        self,
+        side: Side,
+        config: Benchmarks,
+        *,
+        cases: Sequence[Case] | None,
+        log: Path,
+        seed: int,
+        mode: Mode,
+    ) -> None:
+        self._cases = cases
+        self._timed = mode == "timing"
+        arguments = () if self._timed else ("--perf-gate-untimed",)
+        self._suite = _Suite(side, config, log=log, seed=seed, arguments=arguments)
+        self._ready: tuple[Case, ...] | None = None
+        self._at = 0
+        self._case: Case | None = None
+        self._called = False  # the current test has come to its first call
+        self._more = False  # it has rounds left
+        self._ended: Visit | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of pytest, which leads a process group of its own."""
+        return self._suite.live.pid
+
+    def ready(self) -> tuple[Case, ...]:
+        """Waits until pytest has collected: the wanted cases that this side has, in the order wanted.
+
+        Raises as `collect` does.
+        """
+        if self._ready is None:
+            tests = self._suite.collected(only=False)
+            wanted = tests if self._cases is None else self._cases
+            self._ready = tuple(case for case in wanted if case in tests)
+            self._suite.say(do="order", ids=[tests[case].id for case in self._ready])
+            self._suite.live.rest()
+        return self._ready
 
     def next(self) -> Case | None:
-        case, self._test = next(self._todo, (None, None))
-        return case
+        """Ends the current test, then sets the next one up until its first call, or runs it to its end.
+
+        None after the last one, when pytest has come to its own end.
+        """
+        cases = self.ready()
+        if self._case is not None:
+            self.finish()
+        self._case = None
+        self._suite.say(do="next")
+        if self._at == len(cases):
+            self._suite.end()
+            return None
+        self._case = cases[self._at]
+        self._at += 1
+        self._called, self._more, self._ended = False, False, None
+        message = self._hear()
+        if message["kind"] == "at":
+            self._called = message["timed"] or not self._timed
+            self._more = True
+        return self._case
+
+    def prepare(self, terms: Terms | None = None) -> Terms:
+        """Makes the current case warm, and calibrates it unless the terms say how it is called.
+
+        terms: the other side's or an earlier pair's. Gives those that hold: the same ones, or the
+        project's own for `benchmark.pedantic`; none where the test has ended or is not timed.
+        """
+        if not (self._timed and self._more):
+            return Terms()
+        known = terms if terms is not None and not terms.fixed else None
+        self._suite.say(
+            do="prepare",
+            loops=known.loops if known is not None else 0,
+            gc=terms.collects if terms is not None else None,
+        )
+        message = self._hear()
+        if message["kind"] != "prepared":
+            return Terms()
+        rounds = 1
+        if message["fixed"]:
+            rounds = math.ceil(message["rounds"] / VISITS)
+            visits = math.ceil(message["rounds"] / rounds)
+        elif known is not None and known.visits:
+            visits = known.visits
+        else:
+            visits = max(2, min(VISITS, int(_ROUNDS_SECONDS / message["seconds"])))
+        return Terms(
+            loops=message["loops"],
+            visits=visits,
+            rounds=rounds,
+            collects=message["gc"],
+            fixed=message["fixed"],
+        )
 
     def visit(self, rounds: int, *, warmup: bool = False) -> Visit:
-        """Seconds per iteration of every round of the current test; pytest-benchmark chose their number.
+        """So many rounds: seconds and processor seconds of one iteration of each, in the order measured.
 
-        A failing test has a failure and no values, a skipped one its reason.
+        Fewer or none where the test has no more; its failure or the reason of its skip where it has
+        ended. warmup: the values are no measurement. `prepare` comes first, but in mode "count".
         """
-        if self._test is None:
+        if self._case is None:
             message = "next() gives the case first"
             raise RuntimeError(message)
-        outcome, text = self._session.outcomes.get(self._test.id, ("skipped", "it was not run"))
-        if outcome == "skipped":
-            return Visit(skipped=text)
-        if outcome != "passed":
-            return Visit(failures=(text if outcome == "failed" else f"error outside of the test: {text}",))
-        times = self._session.times.get(self._test.id, ())
-        if self._timed and not times:
-            return Visit(skipped="it passed without calling benchmark()")
-        return Visit(values=times)
+        if not self._more:
+            return self._ended or Visit()
+        self._suite.say(do="visit", rounds=rounds)
+        answer = self._hear()
+        if answer["kind"] != "rounds":
+            return self._ended or Visit()
+        self._more = answer["more"]
+        return Visit(values=tuple(answer["values"]), cpu=tuple(answer["cpu"]))
+
+    def finish(self) -> Visit:
+        """Runs the current test to its end, with its teardown: its failure, or why it was not measured."""
+        if self._case is None:
+            message = "next() gives the case first"
+            raise RuntimeError(message)
+        if self._ended is None:
+            self._suite.say(do="finish")
+            while self._ended is None:
+                self._hear()
+        return self._ended
 
     def close(self) -> None:
-        """Nothing is held: pytest has ended."""
+        """Ends pytest and all it started; one that waits may tear its fixtures down first."""
+        self._suite.close()
+
+    def _hear(self) -> Message:
+        """What pytest answers; the turn is over. An outcome is kept."""
+        if self._case is None:
+            raise RuntimeError("no case is being measured")
+        try:
+            message = self._suite.live.hear()
+        except Gone as gone:
+            self.close()
+            raise WorkerDied(self._case, str(gone), tail=self._suite.tail()) from None
+        except Silent:
+            raise self._suite.late(self._case) from None
+        if message["kind"] == "end":
+            self.close()
+            reason = f"pytest stopped early, with status {message['status']}"
+            raise WorkerDied(self._case, reason, tail=self._suite.tail())
+        self._suite.live.rest()
+        if message["kind"] == "outcome":
+            self._more = False
+            self._ended = self._judged(message["outcome"], message["text"])
+        return message
+
+    def _judged(self, outcome: str, text: str) -> Visit:
+        said = self._suite.shown(text)
+        if outcome == "skipped":
+            return Visit(skipped=said)
+        if outcome != "passed":
+            return Visit(failures=(said if outcome == "failed" else f"error outside of the test: {said}",))
+        return Visit() if self._called else Visit(skipped="it passed without calling benchmark()")
 
 
 def case_of(test: Benchmark, home: Path) -> Case:
@@ -186,34 +330,144 @@ def _definition(test: Benchmark) -> str:
     return hashlib.sha256(test.id.encode()).hexdigest()[:16]
 
 
-def _run(
-    side: Side, config: Benchmarks, *, log: Path, seed: int, times: bool, arguments: tuple[str, ...]
-) -> Session:
-    """Runs pytest once over the configured paths and reads what it told. times: pytest-benchmark's too."""
-    if not side.interpreter:
-        raise EnvironmentFailure(
-            f"{side.name} has no Python to run benchmarks with",
-            where="suites.benchmarks",
-            hint="set target.python",
-        )
-    with tempfile.TemporaryDirectory(prefix="perf-gate-pytest-") as directory:
+class _Suite:
+    """The pytest of one side, over the configured paths, and what can be wrong with it in plain words."""
+
+    def __init__(
+        self, side: Side, config: Benchmarks, *, log: Path, seed: int, arguments: tuple[str, ...]
+    ) -> None:
+        if not side.interpreter:
+            raise EnvironmentFailure(
+                f"{side.name} has no Python to run benchmarks with",
+                where="suites.benchmarks",
+                hint="set target.python",
+            )
+        self._side = side
+        self._config = config
+        self._log = log
+        self._secrets = hidden(side)
+        self._held = contextlib.ExitStack()
+        directory = self._held.enter_context(tempfile.TemporaryDirectory(prefix="perf-gate-pytest-"))
         scratch = Scratch(Path(directory))
         command = [
             *(side.interpreter, "-m", "pytest", "-p", _PLUGIN, "-p", "no:cacheprovider"),
-            *(f"--perf-gate-record={scratch.record}", f"--perf-gate-storage={scratch.storage}"),
-            f"--perf-gate-seed={seed % 2**32}",
-            *((f"--benchmark-json={scratch.times}",) if times else ()),
-            # Where nothing ran, as in a collection, that file stays away; no reason to fail under -W error.
-            *("-W", "ignore:Not saving anything"),
+            *(f"--perf-gate-storage={scratch.storage}", f"--perf-gate-seed={seed % 2**32}"),
             *_without_coverage(side),
             *(*config.paths, *config.args, *arguments),
         ]
         try:
-            environment = _environment(side, scratch, seed)
-            status = _execute(command, side, environment, log=log, timeout=config.timeout)
-            return _told(scratch, status, home_of(config.paths, side.directory), hidden(side))
-        except _Trouble as trouble:
-            raise trouble.error(side, config, log) from None
+            self.live = LivePytest(
+                command,
+                directory=side.directory,
+                env=_environment(side, scratch, seed),
+                log=log,
+                timeout=config.timeout,
+            )
+        except OSError as error:
+            message, hint = f"pytest cannot be started: {error}", "check target.python and target.install"
+            raise self._trouble(message, hint, infrastructure=True) from error
+        self._held.callback(self.live.close)
+
+    def say(self, **message: Any) -> None:
+        self.live.say(**message)
+
+    def collected(self, *, only: bool) -> dict[Case, Benchmark]:
+        """The benchmarks in the project's own order. only: pytest ends after them, and well."""
+        lines: list[Message] = []
+        try:
+            while not lines or lines[-1]["kind"] not in ("end" if only else "collected", "end"):
+                lines.append(self.live.hear())
+        except Gone:
+            pass  # what it said before tells why
+        except Silent:
+            raise self.late() from None
+        kinds = Counter(line["kind"] for line in lines)
+        waits = bool(kinds["collected"]) and not only
+        if waits:
+            self.live.rest()
+        status = 0 if waits else self._status()  # where it ends, its log is whole before anything is told
+        if not kinds["pytest"]:
+            message = f"pytest did not start ({ending(status)})"
+            hint = "add pytest and pytest-benchmark to target.install"
+            raise self._trouble(message, hint, infrastructure=True)
+        if inactive := lines[0]["inactive"]:
+            raise self._trouble(*_INACTIVE[inactive], infrastructure=True)
+        if unknown := lines[0]["unknown"]:
+            message = f"pytest-benchmark {unknown} works in another way than perf-gate knows"
+            raise self._trouble(message, "install pytest-benchmark 4 or 5 with target.install")
+        for line in lines:
+            if line["kind"] == "error":
+                message = f"{line['id'] or 'a file'} cannot be collected: {self.shown(line['text'])}"
+                raise self._trouble(message, "run the same pytest command in the project")
+        if not waits:
+            self._check(kinds, status)
+        if not kinds["test"] and kinds["codspeed"]:
+            raise self._trouble(*_FOREIGN)
+        if not kinds["test"]:
+            raise self._trouble("no benchmark was found", "check suites.benchmarks.paths and args")
+        return self._named([line for line in lines if line["kind"] == "test"])
+
+    def end(self) -> None:
+        """Waits for pytest's own end after its last test. Raises MeasurementError where that goes wrong."""
+        kinds: Counter[str] = Counter()
+        try:
+            while True:
+                kinds[self.live.hear()["kind"]] += 1
+        except Gone:
+            self._check(kinds, self._status())
+        except Silent:
+            raise self.late() from None
+
+    def shown(self, text: str) -> str:
+        """What a test said, short and without secrets."""
+        return shown(text, self._secrets, limit=_SHOWN)
+
+    def tail(self) -> tuple[str, ...]:
+        """The end of pytest's log, without secrets; whole once pytest is closed."""
+        return tuple(redact("\n".join(_lines(self._log)), self._secrets).splitlines()[-_TAIL:])
+
+    def late(self, case: Case | None = None) -> GateError:
+        """Closes, and says so."""
+        where = f", which was at {case}" if case is not None else ""
+        hint = "raise suites.benchmarks.timeout, or measure fewer benchmarks with paths and args"
+        return self._trouble(f"the benchmarks did not end within {self._config.timeout:g} s{where}", hint)
+
+    def close(self) -> None:
+        self._held.close()
+
+    def _check(self, kinds: Mapping[str, int], status: int) -> None:
+        if not kinds.get("end") or status not in _RAN:
+            raise self._trouble(f"pytest did not come to its end: {ending(status)}", "its log ends above")
+
+    def _status(self) -> int:
+        try:
+            return self.live.wait()
+        except Silent:
+            raise self.late() from None
+
+    def _named(self, lines: Sequence[Message]) -> dict[Case, Benchmark]:
+        home = home_of(self._config.paths, self._side.directory)
+        found: dict[Case, Benchmark] = {}
+        for line in lines:
+            test = Benchmark(
+                id=line["id"], file=line["file"], names=tuple(line["names"]), parameters=line["parameters"]
+            )
+            other = found.setdefault(case_of(test, home), test)
+            if other.id != test.id:
+                message = f"{other.id} and {test.id} would have the same name"
+                raise self._trouble(message, "rename one of them")
+        return found
+
+    def _trouble(self, message: str, hint: str, *, infrastructure: bool = False) -> GateError:
+        """Closes; the environment's fault, or the benchmarks'."""
+        self.close()
+        kind = EnvironmentFailure if infrastructure else MeasurementError
+        return kind(
+            f"{redact(message, self._secrets)} ({self._side.name})",
+            where=f"pytest {' '.join(self._config.paths)}",
+            hint=hint,
+            tail=self.tail(),
+        )
 
 
 class Scratch:
@@ -222,8 +476,6 @@ class Scratch:
     def __init__(self, root: Path) -> None:
         self.plugins = root / "plugins"
         self.storage = root / "storage"
-        self.record = root / "record.jsonl"
-        self.times = root / "times.json"
         self.plugins.mkdir()
         self.storage.mkdir()
         shutil.copy(Path(__file__).with_name("pytest_plugin.py"), self.plugins / f"{_PLUGIN}.py")
@@ -248,140 +500,6 @@ def _without_coverage(side: Side) -> tuple[str, ...]:
     except (OSError, subprocess.TimeoutExpired):
         return ()  # the run itself will say what is wrong with this interpreter
     return ("--no-cov",) if found.returncode == 0 else ()
-
-
-class _Trouble(Exception):
-    """Why there is no session to read. infrastructure: the environment's fault, not the benchmarks'."""
-
-    def __init__(self, message: str, hint: str, *, infrastructure: bool = False) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.infrastructure = infrastructure
-
-    def error(self, side: Side, config: Benchmarks, log: Path) -> EnvironmentFailure | MeasurementError:
-        kind = EnvironmentFailure if self.infrastructure else MeasurementError
-        secrets = hidden(side)
-        return kind(
-            f"{redact(self.message, secrets)} ({side.name})",
-            where=f"pytest {' '.join(config.paths)}",
-            hint=self.hint,
-            tail=tuple(redact("\n".join(_lines(log)), secrets).splitlines()[-_TAIL:]),
-        )
-
-
-def _execute(command: Sequence[str], side: Side, env: Mapping[str, str], *, log: Path, timeout: float) -> int:
-    """Pytest's exit status. Its process group ends with it, with the timeout, and with this process."""
-    lifeline, gate = os.pipe()
-    with contextlib.ExitStack() as stack:
-        stack.callback(os.close, gate)
-        stack.callback(os.close, lifeline)
-        output = stack.enter_context(log.open("ab"))
-        # Apart, and joined at the end: what kills pytest stands there, and stdout is flushed after it.
-        errors = stack.enter_context(tempfile.TemporaryFile())
-        stack.callback(_append, errors, output)
-        try:
-            process = subprocess.Popen(
-                [*command, f"--perf-gate-lifeline={lifeline}"],
-                cwd=side.directory,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                start_new_session=True,
-                pass_fds=(lifeline,),
-            )
-        except OSError as error:
-            message = f"pytest cannot be started: {error}"
-            raise _Trouble(message, "check target.python and target.install", infrastructure=True) from error
-        stack.callback(_end, process)
-        try:
-            return process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            hint = "raise suites.benchmarks.timeout, or measure fewer benchmarks with paths and args"
-            raise _Trouble(f"the benchmarks did not end within {timeout:g} s", hint) from None
-
-
-def _append(errors: IO[bytes], output: IO[bytes]) -> None:
-    errors.seek(0)
-    output.seek(0, os.SEEK_END)
-    shutil.copyfileobj(errors, output)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the whole group, also what a test left running."""
-    if process.poll() is None:
-        _signal(process, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
-    _signal(process, signal.SIGKILL)
-    process.wait()
-
-
-def _signal(process: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
-
-
-def _told(scratch: Scratch, status: int, home: Path, secrets: Sequence[str]) -> Session:
-    """The session as the plugin and pytest-benchmark wrote it down; _Trouble where there is none.
-
-    home: where names begin. secrets: kept out of what the tests say.
-    """
-    lines = [json.loads(line) for line in _lines(scratch.record)]
-    kinds = Counter(line["kind"] for line in lines)
-    first = next((line for line in lines if line["kind"] == "pytest"), None)
-    if first is None:
-        hint = "add pytest and pytest-benchmark to target.install"
-        raise _Trouble(f"pytest did not start (status {status})", hint, infrastructure=True)
-    if first["inactive"]:
-        raise _Trouble(*_INACTIVE[first["inactive"]], infrastructure=True)
-    for line in lines:
-        if line["kind"] == "error":
-            hint = "run the same pytest command in the project"
-            said = shown(line["text"], secrets, limit=_SHOWN)
-            raise _Trouble(f"{line['id'] or 'a file'} cannot be collected: {said}", hint)
-    if not kinds["end"] or status not in _RAN:
-        raise _Trouble(f"pytest did not come to its end: {_ending(status)}", "its log ends above")
-    if not kinds["test"] and kinds["codspeed"]:
-        raise _Trouble(*_FOREIGN)
-    if not kinds["test"]:
-        raise _Trouble("no benchmark was found", "check suites.benchmarks.paths and args")
-    return Session(
-        tests=_tests([line for line in lines if line["kind"] == "test"], home),
-        outcomes={
-            t["id"]: (t["outcome"], shown(t["text"], secrets, limit=_SHOWN))
-            for t in lines
-            if t["kind"] == "outcome"
-        },
-        times=dict(_times(scratch.times)),
-    )
-
-
-def _tests(lines: Sequence[Mapping[str, Any]], home: Path) -> dict[Case, Benchmark]:
-    found: dict[Case, Benchmark] = {}
-    for line in lines:
-        test = Benchmark(
-            id=line["id"], file=line["file"], names=tuple(line["names"]), parameters=line["parameters"]
-        )
-        other = found.setdefault(case_of(test, home), test)
-        if other.id != test.id:
-            raise _Trouble(f"{other.id} and {test.id} would have the same name", "rename one of them")
-    return found
-
-
-def _ending(status: int) -> str:
-    if status < 0:
-        return f"it was killed by {signal.Signals(-status).name}"
-    return f"status {status}"
-
-
-def _times(path: Path) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """(id, seconds per iteration of each round) from pytest-benchmark's own file, if it wrote one."""
-    text = path.read_text() if path.exists() else ""
-    found: dict[str, Any] = json.loads(text) if text else {}
-    for benchmark in found.get("benchmarks", ()):
-        yield benchmark["fullname"], tuple(benchmark["stats"]["data"])
 
 
 def _lines(path: Path) -> list[str]:

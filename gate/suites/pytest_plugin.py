@@ -1,31 +1,54 @@
-"""Runs inside the project's own pytest: records what became of each benchmark, one JSON object a line.
+"""Runs inside the project's own pytest: measures its benchmarks in turns, as the gate asks.
 
 A single file with nothing beyond the standard library and pytest, copied alone into a directory of
 its own under another name, so that nothing of the gate can shadow a module of the project. It must
 work with every Python and pytest-benchmark the project may use.
 
-Lines: {"kind": "pytest", ...} versions, and why pytest-benchmark will measure nothing, if so; "test": a
-collected benchmark; "codspeed": tests written for pytest-codspeed alone; "error": a file that cannot be
-collected; "outcome": of one test; "end": pytest's exit status. `id` is pytest's node id. `text` is
+The gate is at the other end of a socket; both send one JSON object a line, and one of the two is
+always waiting for the other. This process has the turn from what it is told until its next answer:
+
+    told                    answered, `kind`
+    (the start)             pytest: versions, and why nothing can be measured, if so; test: a collected
+                            benchmark; codspeed: tests for pytest-codspeed alone; error: a file that
+                            cannot be collected; collected: the collection is over
+    order: ids              (of all tests, the ones wanted, in their order)
+    next                    at: a test has come to its first call; or outcome, where it never does
+    prepare: loops, gc      prepared: calibrated and warm
+    visit: rounds           rounds: seconds and processor seconds of one iteration, round by round
+    finish                  outcome: the test is over, with its teardown
+    next, after the last    end: pytest's exit status
+
+An outcome instead of another answer says that the test ended early. `id` is pytest's node id. `text` is
 whole: only the gate knows the secrets in it, and hides them before it cuts.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import gc
 import importlib.util
+import inspect
+import itertools
 import json
 import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
 
+TARGET = 0.01  # seconds of a round: long against the hand-over of the turn, short against a slow spell
+WARM = 2  # rounds before the measured ones
+SLOW = 0.5  # seconds after which one warm round is enough
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("perf-gate")
-    group.addoption("--perf-gate-record", help="file to which outcomes are written")
+    group.addoption("--perf-gate-line", type=int, help="descriptor of the socket to the gate")
     group.addoption("--perf-gate-storage", help="directory for what pytest-benchmark would write")
     group.addoption("--perf-gate-seed", type=int, default=0, help="for what seeds itself")
     group.addoption("--perf-gate-untimed", action="store_true", help="call each benchmark once")
@@ -51,14 +74,15 @@ def _accept(add: Any, name: str, *args: str, **options: str) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Before conftest files are imported and unknown options refused."""
     known = early_config.known_args_namespace
-    record = Record(known.perf_gate_record)
-    early_config.pluginmanager.register(record, "perf-gate-record")
-    if known.perf_gate_lifeline is not None:
-        _end_with(known.perf_gate_lifeline)
+    line = Line(known.perf_gate_line, known.perf_gate_lifeline)
+    turns = Turns(line)
+    early_config.pluginmanager.register(turns, "perf-gate-turns")
     inactive = _inactive(known)
-    record.write(kind="pytest", pytest=pytest.__version__, inactive=inactive, python=sys.version_info[:2])
-    if inactive:
-        raise pytest.UsageError("perf-gate: pytest-benchmark is not active here: " + inactive)
+    unknown = "" if inactive else _unknown()
+    line.say(kind="pytest", pytest=pytest.__version__, inactive=inactive, unknown=unknown)
+    if inactive or unknown:
+        raise pytest.UsageError("perf-gate: pytest-benchmark cannot be used here: " + (inactive or unknown))
+    _take_over(turns)
 
 
 def _inactive(known: Any) -> str:
@@ -71,15 +95,48 @@ def _inactive(known: Any) -> str:
     return "codspeed" if enabled or (enabled is not None and "CODSPEED_ENV" in os.environ) else ""
 
 
-def _end_with(descriptor: int) -> None:
-    """Kills the whole process group when the gate's end of the pipe closes, however the gate ended."""
-    os.set_inheritable(descriptor, False)
+def _unknown() -> str:
+    """What this pytest-benchmark lacks of what is relied on here, with its version; empty if nothing."""
+    import pytest_benchmark
+    from pytest_benchmark.fixture import BenchmarkFixture as Fixture
 
-    def wait() -> None:
-        os.read(descriptor, 1)
-        os.killpg(os.getpgid(0), signal.SIGKILL)
+    methods = ("_raw", "_raw_pedantic", "_make_stats", "enabled")
+    lacking = [name for name in methods if not hasattr(Fixture, name)]
+    stored = set(getattr(getattr(Fixture.__init__, "__code__", None), "co_names", ()))
+    lacking += [name for name in ("_timer", "_disable_gc", "_warmup", "_max_time") if name not in stored]
+    if not lacking:
+        pedantic = inspect.signature(Fixture._raw_pedantic).parameters
+        lacking = [
+            name for name in ("target", "rounds", "warmup_rounds", "iterations") if name not in pedantic
+        ]
+    return f"{pytest_benchmark.__version__} (no {', '.join(lacking)})" if lacking else ""
 
-    threading.Thread(target=wait, name="perf-gate-lifeline", daemon=True).start()
+
+def _take_over(turns: Turns) -> None:
+    """Every benchmark fixture of this process, however it is made, measures in turns from now on."""
+    import pytest_benchmark.fixture
+
+    kind: Any = pytest_benchmark.fixture.BenchmarkFixture
+    own_raw, own_pedantic = kind._raw, kind._raw_pedantic
+    signature = inspect.signature(own_pedantic)
+
+    def raw(fixture: Any, function_to_benchmark: Any, *args: Any, **kwargs: Any) -> Any:
+        if not fixture.enabled:
+            return own_raw(fixture, turns.fenced(function_to_benchmark), *args, **kwargs)
+        return turns.measure(fixture, functools.partial(function_to_benchmark, *args, **kwargs))
+
+    def pedantic(fixture: Any, *args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(fixture, *args, **kwargs)
+        given.apply_defaults()
+        if not fixture.enabled:
+            given.arguments["target"] = turns.fenced(given.arguments["target"])
+            return own_pedantic(*given.args, **given.kwargs)
+        fixed = {name: given.arguments[name] for name in ("rounds", "warmup_rounds", "iterations")}
+        if all(isinstance(number, int) for number in fixed.values()):  # else it is refused by its own
+            Rounds(turns, fixture, **fixed)
+        return own_pedantic(*given.args, **given.kwargs)
+
+    kind._raw, kind._raw_pedantic = raw, pedantic
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -90,6 +147,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     option = config.option
     settled = {
+        "benchmark_autosave": False,
+        "benchmark_save": None,
+        "benchmark_json": None,
         "benchmark_compare": [],
         "benchmark_compare_fail": [],
         "benchmark_histogram": [],
@@ -97,12 +157,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "benchmark_cprofile": None,
         "benchmark_cprofile_dump": [],
         "benchmark_skip": False,
+        "benchmark_only": False,  # other tests are left out anyway, and with benchmark_disable it is refused
         "benchmark_disable": option.perf_gate_untimed,
         "benchmark_enable": not option.perf_gate_untimed,
         "benchmark_storage": "file://" + option.perf_gate_storage,
         "dist": "no",  # xdist: timing needs the machine to itself
         "tx": [],
         "numprocesses": None,
+        "forked": False,  # pytest-forked: a test apart would have no line to the gate
+        "reruns": 0,  # pytest-rerunfailures: a test is measured once
         "maxfail": 0,  # one failing benchmark must not hide the others
         "randomly_seed": option.perf_gate_seed,  # pytest-randomly: chance is the pair's, order the files'
         "randomly_reorganize": False,
@@ -110,21 +173,67 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, value in settled.items():
         if hasattr(option, name):
             setattr(option, name, value)
+    if config.pluginmanager.hasplugin("timeout"):
+        option.timeout = 0  # pytest-timeout: to wait for one's turn is not to hang; the gate has its own
     # Where every benchmark fails or is skipped; a project that makes warnings errors would end here.
     config.addinivalue_line("filterwarnings", "ignore:Not saving anything, no benchmarks")
 
 
-class Record:
-    """Writes the lines; registered under a name, so that there is one of it."""
+class Line:
+    """The socket to the gate, and the pipe that closes when the gate is gone, however it ended."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._reports: dict[str, list[pytest.TestReport]] = {}
+    def __init__(self, descriptor: int, lifeline: int) -> None:
+        self._descriptor: int | None = descriptor
+        self._lifeline = lifeline
+        self._heard = b""
+        for one in (descriptor, lifeline):
+            os.set_inheritable(one, False)
+        os.register_at_fork(after_in_child=self._let_go)
+        threading.Thread(target=self._watch, name="perf-gate-lifeline", daemon=True).start()
 
-    def write(self, **line: Any) -> None:
-        # Opened each time: a crash loses nothing, and a test that forks holds no buffer of ours.
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+    def _watch(self) -> None:
+        os.read(self._lifeline, 1)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    def _let_go(self) -> None:
+        """A forked child has no turn to take, and must not keep the line open when this process dies."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            os.close(self._lifeline)
+            self._descriptor = None
+
+    def say(self, **message: Any) -> None:
+        rest = json.dumps(message).encode() + b"\n"
+        while rest:
+            rest = rest[os.write(self._open(), rest) :]
+
+    def hear(self) -> dict[str, Any]:
+        """What the gate says next, however long that takes."""
+        while b"\n" not in self._heard:
+            found = os.read(self._open(), 65536)
+            if not found:
+                pytest.exit("perf-gate has hung up")
+            self._heard += found
+        line, _, self._heard = self._heard.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        if message["do"] == "stop":
+            pytest.exit("perf-gate needs no more of this")
+        return message
+
+    def _open(self) -> int:
+        if self._descriptor is None:  # a test forked, and its child goes on as if it were pytest
+            os._exit(1)
+        return self._descriptor
+
+
+class Turns:
+    """Lets pytest run only while this side has the turn; registered under a name, so that there is one."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self.say = line.say
+        self._reports: list[pytest.TestReport] = []
+        self._over = False  # the gate wants no more of the current test than its end
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -132,31 +241,225 @@ class Record:
         others = [item for item in items if not _is_benchmark(item)]
         if others:
             if foreign := sum(map(_is_codspeeds, others)):
-                self.write(kind="codspeed", tests=foreign)
+                self.say(kind="codspeed", tests=foreign)
             config.hook.pytest_deselected(items=others)
             items[:] = [item for item in items if _is_benchmark(item)]
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """After marks, -k and -m have chosen."""
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> Generator[None, Any, None]:
+        """After marks, -k and -m have chosen: what is there, and of it what the gate wants."""
+        ended = yield
+        if ended.excinfo is not None:
+            return
         for item in session.items:
             names = item.nodeid.partition("::")[2].split("[")[0].split("::")
             callspec = getattr(item, "callspec", None)
             parameters = callspec.id if callspec is not None else ""
-            self.write(kind="test", id=item.nodeid, file=_file(item), names=names, parameters=parameters)
+            self.say(kind="test", id=item.nodeid, file=_file(item), names=names, parameters=parameters)
+        self.say(kind="collected")
+        if not session.config.option.collectonly:
+            known = {item.nodeid: item for item in session.items}
+            session.items[:] = [known[wanted] for wanted in self._line.hear()["ids"]]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self.write(kind="error", id=report.nodeid, text=_said(report))
+            self.say(kind="error", id=report.nodeid, text=_said(report))
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, None]:
+        """A test begins when it is asked for; it is over, and the turn with it, after its teardown."""
+        self._line.hear()
+        self._over = False
+        self._reports = []
+        ended = yield
+        if ended.excinfo is None:  # else pytest itself is coming to its end
+            outcome, text = _outcome(self._reports)
+            self.say(kind="outcome", id=item.nodeid, outcome=outcome, text=text)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """The worst of setup, call and teardown is the outcome; it is known when teardown is over."""
-        self._reports.setdefault(report.nodeid, []).append(report)
-        if report.when == "teardown":
-            outcome, text = _outcome(self._reports.pop(report.nodeid))
-            self.write(kind="outcome", id=report.nodeid, outcome=outcome, text=text)
+        self._reports.append(report)
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, None]:
+        """After the last test pytest waits once more: its own end is work too."""
+        ended = yield
+        if not session.config.option.collectonly and ended.excinfo is None:
+            self._line.hear()
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        self.write(kind="end", status=int(exitstatus))
+        self.say(kind="end", status=int(exitstatus))
+
+    def fenced(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function for one call that is not timed and is a turn by itself."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            message = self.arrive(timed=False)
+            while message is not None and message["do"] == "prepare":
+                self.say(kind="prepared", loops=1, rounds=1, gc=True, seconds=0.0, fixed=True)
+                message = self.told()
+            result = function(*args, **kwargs)
+            if message is not None:
+                self.say(kind="rounds", values=[], cpu=[], more=False)
+                self.told()
+            return result
+
+        return call
+
+    def measure(self, fixture: Any, call: Callable[[], Any]) -> Any:
+        """benchmark(function): as many rounds as the gate asks for. Gives the function's result."""
+        message = self.arrive(timed=True)
+        loops, collects = 1, not fixture._disable_gc
+        stats: Any = None
+        while message is not None:
+            with _uninstrumented():
+                if message["do"] == "prepare":
+                    collects = collects if message["gc"] is None else message["gc"]
+                    loops = message["loops"] or _calibrated(call, collects)
+                    seconds = _warmed(call, loops, collects, fixture)
+                    stats = fixture._make_stats(loops)
+                    self.say(
+                        kind="prepared", loops=loops, gc=collects, seconds=seconds, rounds=0, fixed=False
+                    )
+                else:
+                    taken = [_round(call, loops, collects) for _ in range(message["rounds"])]
+                    for seconds, _ in taken:
+                        stats.update(seconds)
+                    self.took(taken, loops, more=True)
+            message = self.told()
+        return call()
+
+    def arrive(self, *, timed: bool) -> dict[str, Any] | None:
+        """A test has come to its first call; `told` what to do there."""
+        if self._over:
+            return None
+        self.say(kind="at", timed=timed)
+        return self.told()
+
+    def told(self) -> dict[str, Any] | None:
+        """What to do with the turn; None where the test is to run to its end."""
+        if self._over:
+            return None
+        message = self._line.hear()
+        self._over = message["do"] == "finish"
+        return None if self._over else message
+
+    def took(self, taken: list[Any], loops: int, more: bool) -> None:
+        values, cpu = [one[0] / loops for one in taken], [one[1] / loops for one in taken]
+        self.say(kind="rounds", values=values, cpu=cpu, more=more)
+
+
+class Rounds:
+    """The timer of one benchmark.pedantic(...), read at the start and at the end of each of its rounds.
+
+    The project's setup and teardown of a round run in the turn that takes the round.
+    """
+
+    def __init__(
+        self, turns: Turns, fixture: Any, *, rounds: int, warmup_rounds: int, iterations: int
+    ) -> None:
+        self._turns = turns
+        self._left = rounds
+        self._warm = warmup_rounds
+        self._iterations = iterations
+        self._owed = 0  # rounds that the visit has still to give
+        self._taken: list[Any] = []
+        self._start: float | None = None
+        self._cpu = 0.0
+        message = turns.arrive(timed=True)
+        if message is not None:
+            if message["gc"] is not None:
+                fixture._disable_gc = not message["gc"]
+            self._gc = not fixture._disable_gc
+            if not warmup_rounds:
+                self._wait(0.0)
+        fixture._timer = self
+
+    def __call__(self) -> float:
+        if self._start is None:
+            self._cpu = time.process_time()
+            self._start = time.perf_counter()
+            return self._start
+        end = time.perf_counter()
+        seconds, cpu = end - self._start, time.process_time() - self._cpu
+        self._start = None
+        if self._warm:
+            self._warm -= 1
+            if not self._warm:
+                self._wait(seconds)
+            return end
+        self._left -= 1
+        if self._owed:
+            self._owed -= 1
+            self._taken.append((seconds, cpu))
+            if not (self._owed and self._left):
+                self._turns.took(self._taken, self._iterations, more=self._left > 0)
+                self._taken = []
+                self._next()
+        return end
+
+    def _wait(self, seconds: float) -> None:
+        """Warm, and before the setup of the first round that counts."""
+        told = {"loops": self._iterations, "rounds": self._left, "gc": self._gc, "seconds": seconds}
+        self._turns.say(kind="prepared", fixed=True, **told)
+        self._next()
+
+    def _next(self) -> None:
+        message = self._turns.told()
+        self._owed = message["rounds"] if message is not None else 0
+
+
+def _round(call: Callable[[], Any], loops: int, collects: bool) -> tuple[float, float]:
+    """Seconds and processor seconds of so many calls. collects: whether garbage is collected meanwhile."""
+    collected = gc.isenabled()
+    if not collects:
+        gc.disable()
+    try:
+        calls = itertools.repeat(None, loops)
+        cpu = time.process_time()
+        start = time.perf_counter()
+        for _ in calls:
+            call()
+        end = time.perf_counter()
+        return end - start, time.process_time() - cpu
+    finally:
+        if collected:
+            gc.enable()
+
+
+def _calibrated(call: Callable[[], Any], collects: bool) -> int:
+    """Calls that take about TARGET seconds, at least one."""
+    _round(call, 1, collects)  # the first call pays for imports, caches and connections
+    loops = 1
+    while True:
+        seconds, _ = _round(call, loops, collects)
+        if seconds >= TARGET / 2:
+            return max(1, round(loops * TARGET / seconds))
+        loops = max(loops + 1, min(10 * loops, int(loops * TARGET / max(seconds, 1e-9))))
+
+
+def _warmed(call: Callable[[], Any], loops: int, collects: bool, fixture: Any) -> float:
+    """Rounds that do not count, more where the project asks for them. The shortest one's seconds."""
+    shortest, done = float("inf"), 0
+    until = time.perf_counter() + fixture._max_time
+    while True:
+        shortest = min(shortest, _round(call, loops, collects)[0])
+        done += 1
+        enough = done >= WARM or shortest > SLOW
+        if enough and not (done * loops < (fixture._warmup or 0) and time.perf_counter() < until):
+            return shortest
+
+
+@contextlib.contextmanager
+def _uninstrumented() -> Iterator[None]:
+    """No debugger, coverage or profiler, as pytest-benchmark itself has it."""
+    tracer, profiler = sys.gettrace(), sys.getprofile()
+    sys.settrace(None)
+    sys.setprofile(None)
+    try:
+        yield
+    finally:
+        sys.settrace(tracer)
+        sys.setprofile(profiler)
 
 
 def _file(item: pytest.Item) -> str:

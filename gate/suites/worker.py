@@ -60,9 +60,13 @@ class Worker(Protocol):
 
 
 class WorkerDied(Exception):
-    """What was measured is gone: nothing answers any more where it answered before."""
+    """What was measured is gone: nothing answers any more where it answered before.
 
-    def __init__(self, case: Case, reason: str) -> None:
+    tail: the last lines of its log without secrets, oldest first, where the worker itself keeps the log.
+    """
+
+    def __init__(self, case: Case, reason: str, *, tail: tuple[str, ...] = ()) -> None:
         super().__init__(f"{case}: {reason}")
         self.case = case
         self.reason = reason
+        self.tail = tail

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from gate.errors import ConfigError, EnvironmentFailure, GateError, MeasurementE
 from gate.model import Case, Side
 from gate.suites.benchmarks import (
     Benchmark,
+    BenchmarkWorker,
     case_of,
     check_budgets,
     collect,
@@ -65,12 +67,24 @@ class Project:
     def config(self, *args: str, timeout: float = 60, paths: tuple[str, ...] = ("benchmarks",)) -> Benchmarks:
         return Benchmarks(paths=paths, args=(*QUICK, *args), timeout=timeout)
 
-    def run(self, *args: str, seed: int = 1, mode="timing", **config) -> dict[str, Visit]:
-        worker = open_benchmarks(self.side, self.config(*args, **config), log=self.log, seed=seed, mode=mode)
+    def open(self, *args: str, cases=None, seed: int = 1, mode="timing", **config) -> BenchmarkWorker:
+        config = self.config(*args, **config)
+        return open_benchmarks(self.side, config, cases=cases, log=self.log, seed=seed, mode=mode)
+
+    def run(self, *args: str, **how) -> dict[str, Visit]:
+        """Every case's rounds, and its end."""
         found = {}
-        while (case := worker.next()) is not None:
-            found[str(case)] = worker.visit(0)
-        worker.close()
+        with closing(self.open(*args, **how)) as worker:
+            while (case := worker.next()) is not None:
+                terms = worker.prepare()
+                visits = [worker.visit(terms.rounds) for _ in range(terms.visits or 1)]
+                ended = worker.finish()
+                if not (ended.failures or ended.skipped):
+                    ended = Visit(
+                        values=tuple(v for visit in visits for v in visit.values),
+                        cpu=tuple(v for visit in visits for v in visit.cpu),
+                    )
+                found[str(case)] = ended
         return found
 
     def collect(self, *args: str, **config) -> list[str]:
@@ -446,16 +460,12 @@ def test_a_suite_without_benchmarks_is_an_error(project):
 
 
 def test_a_crash_of_the_interpreter_is_an_error(project):
-    """A segmentation fault ends with its name, not with the benchmarks measured before it."""
-    project.write(
-        "benchmarks/test_a.py",
-        "import os\n"
-        "def test_a(benchmark):\n    benchmark(int)\n"
-        "def test_b(benchmark):\n    os.kill(os.getpid(), 11)\n",
-    )
-    error = failure(project, project.run)
-    assert isinstance(error, MeasurementError)
-    assert "killed by SIGSEGV" in error.message
+    """A segmentation fault before the first benchmark ends with its name, in both ways of starting."""
+    project.write("benchmarks/test_a.py", "import os\nos.kill(os.getpid(), 11)\n")
+    for call in (project.collect, project.run):
+        error = failure(project, call)
+        assert isinstance(error, MeasurementError)
+        assert "killed by SIGSEGV" in error.message
 
 
 def test_secrets_stay_out_of_the_error(project):
@@ -536,7 +546,10 @@ from gate.suites.benchmarks import open_benchmarks
 root, python = sys.argv[1:]
 where = dict(worktree=root, directory=root, interpreter=python)
 side = Side(name="head", ref="", env={}, postgres_url="", redis_url="", **where)
-open_benchmarks(side, Benchmarks(paths=("benchmarks",)), log=Path(root + "/../log"), seed=1)
+log = Path(root + "/../log")
+worker = open_benchmarks(side, Benchmarks(paths=("benchmarks",)), cases=None, log=log, seed=1)
+worker.next()
+worker.prepare()
 """
 
 
