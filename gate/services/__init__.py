@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from gate.config import Services
 from gate.errors import EnvironmentFailure
@@ -67,15 +67,21 @@ def start(
     notify: Notify,
     needed: int = 0,
     given: Given | None = None,
+    beside: Running | None = None,
 ) -> Iterator[Running]:
     """Services that run until the context ends.
 
     provider: "auto" takes the first that can supply the configured major version, and says why not the
     others. state: a directory for the records by which the next run finds what this one could not
     remove. needed: bytes that the data will take, 0 where unknown. given: the servers of "external".
+    beside: services to be compared with: "auto" takes their provider, and the data goes on their file
+    system or nowhere; start those with the bytes that both will take.
     Raises EnvironmentFailure where no provider can, or where the one that can fails.
     """
-    request = Request(config=config, state=state, notify=notify, needed=needed, given=given)
+    place = Path(beside.data_place).parent if beside and beside.provider != external.NAME else None
+    request = Request(config=config, state=state, notify=notify, needed=needed, place=place, given=given)
+    if beside and provider == "auto":
+        provider = cast(ProviderName, beside.provider)
     with ExitStack() as stack:
         if provider == "auto":
             yield _first(request, stack)

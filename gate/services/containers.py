@@ -56,6 +56,7 @@ def provide(request: Request) -> Iterator[Running]:
             request.state,
             account,
             needed=request.needed,
+            place=request.place,
             notify=request.notify,
             docker=door,
             provider=NAME,

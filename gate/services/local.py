@@ -397,7 +397,12 @@ def local_services(
     programs = find(account)
     launch = launch_as(account)
     with run_directory(
-        request.state, account, needed=request.needed, notify=request.notify, provider=provider
+        request.state,
+        account,
+        needed=request.needed,
+        place=request.place,
+        notify=request.notify,
+        provider=provider,
     ) as directory:
         running = LocalRunning(
             programs,

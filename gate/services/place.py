@@ -59,18 +59,20 @@ def run_directory(
     *,
     needed: int,
     notify: Callable[[str], None],
+    place: Path | None = None,
     docker: str = "",
     provider: str = "",
 ) -> Iterator[Path]:
     """A new private directory of `account`, removed with every server in it at the end, come what may.
 
     state: where records of runs lie; created where missing. needed: bytes that the data will take.
+    place: the directory to make it in, None where any that has room will do.
     docker: socket of the daemon that will run the servers, empty where they are our children.
     provider: for whoever reads the record.
     Raises EnvironmentFailure where `state` cannot be written or there is no room.
     """
     reap(state, notify)
-    directory = choose(account, needed) / f"{PREFIX}{secrets.token_hex(8)}"
+    directory = choose(account, needed, place) / f"{PREFIX}{secrets.token_hex(8)}"
     record = _write_record(state, directory, docker, provider)
     with _watched(directory, record, docker):
         try:
@@ -113,12 +115,15 @@ def _watched(directory: Path, record: Path, docker: str) -> Iterator[None]:
             process.wait(_WATCHDOG_PATIENCE)
 
 
-def choose(account: Account, needed: int) -> Path:
-    """The directory to make ours in: memory where there is plenty, else the roomiest temporary directory."""
-    place = likely(account, needed)
-    if place != _MEMORY:
-        check_room(place, max(needed, LEAST_FREE))
-    return place
+def choose(account: Account, needed: int, place: Path | None = None) -> Path:
+    """The directory to make ours in: memory where there is plenty, else the roomiest temporary directory.
+
+    place: the only one that will do. EnvironmentFailure where there is no room.
+    """
+    chosen = place or likely(account, needed)
+    if place or chosen != _MEMORY:
+        check_room(chosen, max(needed, LEAST_FREE))
+    return chosen
 
 
 def likely(account: Account, needed: int) -> Path:
@@ -137,14 +142,13 @@ def likely(account: Account, needed: int) -> Path:
 
 def check_room(place: Path, needed: int) -> None:
     """Raises EnvironmentFailure with the place and both figures where less than `needed` bytes are free."""
-    free = shutil.disk_usage(place).free
-    if free < needed:
+    if room(place)[0] < needed:
         raise no_room(place, needed)
 
 
 def no_room(place: Path, needed: int) -> EnvironmentFailure:
-    """The error for a full disk."""
-    free = shutil.disk_usage(place).free
+    """The error for a full disk, or for a tmpfs that must leave some memory to others."""
+    free, _ = room(place)
     return EnvironmentFailure(
         f"no free space for the database: {free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB needed",
         where=str(place),

@@ -24,6 +24,7 @@ _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UT
 _PORT_TAKEN = re.compile("address already in use", re.IGNORECASE)
 _NO_SPACE = re.compile("no space left on device", re.IGNORECASE)
 _TAIL_LINES = 20
+_KERNELS_LIST = "/proc/thread-self/children"  # not every kernel is built with it
 
 
 class PortTaken(EnvironmentFailure):
@@ -185,7 +186,7 @@ def with_descendants(pid: int) -> tuple[int, ...]:
     """A process and all that it has started and that still runs, itself first; empty where it is gone."""
     if not os.path.isdir(f"/proc/{pid}"):
         return ()
-    children = _children if os.path.exists("/proc/thread-self/children") else _children_by_parents()
+    children = _children if os.path.exists(_KERNELS_LIST) else _children_by_parents()
     found = [pid]
     for parent in found:  # grows meanwhile
         found += children(parent)

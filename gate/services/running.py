@@ -87,13 +87,15 @@ class Given:
 class Request:
     """What a provider is asked for. needed: bytes the data will take, 0 where unknown.
 
-    given: the servers of the external provider; others leave it alone.
+    place: the directory that the data must go to, None where any will do. given: the servers of the
+    external provider; others leave it alone.
     """
 
     config: Services
     state: Path
     notify: Notify
     needed: int = 0
+    place: Path | None = None
     given: Given | None = None
 
 

@@ -14,6 +14,7 @@ from docker.errors import ImageNotFound
 from gate import db, services
 from gate.config import Services
 from gate.errors import EnvironmentFailure
+from gate.probes.cpu import CpuClock
 from gate.services import containers, watchdog
 from gate.services.running import Unavailable
 
@@ -39,15 +40,18 @@ def client():
         yield client
 
 
-def configured(postgres=None, version=18, **more) -> Services:
-    docker_table = {"registry": REGISTRY, **more}
+def configured(postgres=None, redis=None, version=18, **more) -> Services:
     return Services.model_validate(
-        {"postgres": {"version": version, "settings": postgres or {}}, "docker": docker_table}
+        {
+            "postgres": {"version": version, "settings": postgres or {}},
+            "redis": {"settings": redis or {}},
+            "docker": {"registry": REGISTRY, **more},
+        }
     )
 
 
-def started(state, config=None, provider="docker", notify=lambda _: None):
-    return services.start(config or configured(), provider=provider, state=state, notify=notify)
+def started(state, config=None, provider="docker", notify=lambda _: None, **more):
+    return services.start(config or configured(), provider=provider, state=state, notify=notify, **more)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +120,46 @@ def test_containers_are_shut_off_as_far_as_they_can_be(running, client):
         assert json.loads(container.labels[containers.OWNER])["pid"] == os.getpid()
         assert redis.password not in json.dumps(container.attrs)
         assert running.postgres.password not in json.dumps(container.attrs)
+
+
+def test_processes_are_numbered_as_this_machine_does(running):
+    """Inside of its container each server is number 1."""
+    server = running.postgres
+    redis = running.redis("numbered")
+    before = running.pids("postgres")
+    with db.connect(server, "postgres") as connection:
+        ((inside,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
+        (backend,) = set(running.pids("postgres")) - set(before)
+    numbers = Path(f"/proc/{before[0]}/status").read_text()
+    assert "NSpid:" not in numbers or f"NSpid:\t{before[0]}\t{server.pid}\n" in numbers
+    assert backend != inside
+    assert [Path(f"/proc/{pid}/comm").read_text() for pid in before] == ["postgres\n"] * len(before)
+    (pid,) = running.pids("numbered")
+    with db.redis_client(redis) as client:
+        assert client.info("server")["process_id"] == 1
+    assert str(redis.port) in Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_the_clock_of_a_containers_processes_is_read(running):
+    """By the number they have here."""
+    clock = CpuClock()
+    with db.connect(running.postgres, "postgres") as connection:
+        before = clock.seconds(running.pids("postgres"))
+        connection.execute("SELECT count(*) FROM generate_series(1, 2000000)")
+        during = clock.seconds(running.pids("postgres"))
+    after = clock.seconds(running.pids("postgres"))
+    assert before + 0.05 < during <= after
+
+
+def test_a_number_that_is_not_of_the_container_is_not_believed(running, monkeypatch):
+    """A daemon in another namespace counts otherwise, and its numbers are other programs' here."""
+    monkeypatch.setattr(
+        containers.Container,
+        "_state",
+        lambda self: {"Pid": os.getpid(), "Running": True, "Status": "running"},
+    )
+    running.redis("elsewhere")
+    assert running.pids("elsewhere") == ()
 
 
 def work(running):
@@ -278,6 +322,38 @@ def test_two_runs_at_once_do_not_disturb_each_other(child, client, running):
     assert len(ours(client, directory)) == 3
     process.communicate("\n")
     nothing_left(client, directory, state)
+
+
+def test_two_configurations_live_side_by_side(tmp_path, client):
+    """Settings and containers are each one's own; the first ends while the second goes on."""
+    with contextlib.ExitStack() as second_lives:
+        with started(tmp_path, configured({"work_mem": "7MB"}, {"maxmemory": "12mb"})) as first:
+            second = second_lives.enter_context(
+                started(tmp_path, configured({"work_mem": "9MB"}, {"maxmemory": "24mb"}), beside=first)
+            )
+            assert [ask(side.postgres, "SHOW work_mem") for side in (first, second)] == [
+                [("7MB",)],
+                [("9MB",)],
+            ]
+            for side, limit in ((first, 12), (second, 24)):
+                with db.redis_client(side.redis("head")) as redis:
+                    assert redis.config_get("maxmemory") == {"maxmemory": str(limit * 1024**2)}
+            assert set(first.pids("postgres")).isdisjoint(second.pids("postgres"))
+        assert ours(client, first.data_place) == []
+        assert ask(second.postgres, "SELECT 1") == [(1,)]
+    nothing_left(client, first.data_place, tmp_path)
+    nothing_left(client, second.data_place, tmp_path)
+
+
+def test_an_exception_beside_two_configurations_leaves_nothing_of_either(tmp_path, client):
+    """Also where it is the second one's own failure to start."""
+    with contextlib.suppress(KeyboardInterrupt), started(tmp_path) as first, started(tmp_path) as second:
+        raise KeyboardInterrupt
+    nothing_left(client, first.data_place, tmp_path)
+    nothing_left(client, second.data_place, tmp_path)
+    with pytest.raises(EnvironmentFailure, match="ended while starting"), started(tmp_path) as first:
+        started(tmp_path, configured({"wrk_mem": "1MB"}), beside=first).__enter__()
+    nothing_left(client, first.data_place, tmp_path)
 
 
 def test_a_setting_that_postgres_refuses_is_said_in_its_words(tmp_path, client):

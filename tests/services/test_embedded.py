@@ -31,8 +31,8 @@ def configured(postgres=None, redis=None, version=18) -> Services:
     )
 
 
-def started(state, config=None, notify=lambda _: None):
-    return services.start(config or configured(), provider="embedded", state=state, notify=notify)
+def started(state, config=None, notify=lambda _: None, **more):
+    return services.start(config or configured(), provider="embedded", state=state, notify=notify, **more)
 
 
 def ask(server, query, database="postgres"):
@@ -130,6 +130,50 @@ def test_a_redis_server_asked_for_again_is_fresh_and_the_earlier_one_gone(runnin
     assert db.redis_answers(other)
 
 
+def programs_of(pids) -> list[str]:
+    return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
+
+
+def test_the_processes_of_postgres_are_found_as_they_come_and_go(running):
+    """The server first, then those that serve it, and every backend for as long as it lives."""
+    before = running.pids("postgres")
+    with db.connect(running.postgres, "postgres") as connection:
+        during = running.pids("postgres")
+        backend = connection.info.backend_pid
+    assert before[0] == running.postgres.pid
+    assert set(programs_of(before)) == {"postgres"}
+    assert set(during) - set(before) == {backend}
+    gone(backend)
+    assert running.pids("postgres") == before
+
+
+def test_the_processes_of_postgres_are_those_of_its_last_start(running):
+    """A restart leaves none of the others."""
+    before = running.pids("postgres")
+    running.restart_postgres()
+    after = running.pids("postgres")
+    assert after[0] == running.postgres.pid
+    assert set(before).isdisjoint(after)
+
+
+def test_the_process_of_a_redis_server_is_found_by_its_name(running):
+    """As long as one runs under that name."""
+    first, other = running.redis("mine"), running.redis("other")
+    assert running.pids("mine") == (first.pid,)
+    assert running.pids("other") == (other.pid,)
+    assert running.pids("nobody") == ()
+    os.kill(first.pid, signal.SIGKILL)
+    gone(first.pid)
+    assert running.pids("mine") == ()
+
+
+def test_processes_are_found_where_the_kernel_keeps_no_list_of_children(running, monkeypatch):
+    """Some are built without; the same answer then takes longer."""
+    found = running.pids("postgres")
+    monkeypatch.setattr(process, "_KERNELS_LIST", "/nowhere")
+    assert sorted(running.pids("postgres")) == sorted(found)
+
+
 def test_no_password_is_on_a_command_line(running):
     """Every user of the machine can read those."""
     server = running.redis("secret")
@@ -220,16 +264,19 @@ def test_nothing_is_left_after_an_exception(tmp_path, error):
 
 
 CHILD = """
-import sys
+import functools, sys
 sys.path[:0] = sys.argv[2].split(":")
 from pathlib import Path
 from gate import services
 from gate.config import Services
 config = Services.model_validate({"postgres": {"version": 18}})
-with services.start(config, provider="embedded", state=Path(sys.argv[1]), notify=lambda _: None) as running:
+start = functools.partial(services.start, provider="embedded", state=Path(sys.argv[1]), notify=lambda _: None)
+with start(config) as running:
     running.redis("head")
     print(running.data_place, flush=True)
-    input()
+    while input() == "another":
+        context = start(config, beside=running)
+        print(context.__enter__().data_place, flush=True)
 """
 
 
@@ -288,6 +335,21 @@ def test_the_watchdog_removes_everything_after_sigkill(child):
     nothing_left(directory, state)
 
 
+def test_the_watchdogs_remove_two_configurations_after_sigkill(child):
+    """Neither holds the other's pipe open."""
+    process, directory, state = child
+    process.stdin.write("another\n")
+    process.stdin.flush()
+    other = process.stdout.readline().strip()
+    watchdogs = [*watchdogs_of(directory), *watchdogs_of(other)]
+    assert len(watchdogs) == 2
+    process.kill()
+    for pid in watchdogs:
+        gone(pid)
+    nothing_left(directory, state)
+    nothing_left(other, state)
+
+
 def test_ctrl_c_for_the_whole_group_does_not_end_the_watchdog_or_the_servers(child):
     """Both are in sessions of their own, so the gate stops them in order."""
     process, directory, _ = child
@@ -324,6 +386,61 @@ def test_two_runs_at_once_do_not_disturb_each_other(child):
     process.communicate("\n")
     assert process.returncode == 0
     nothing_left(directory, state)
+
+
+def test_two_configurations_live_side_by_side(tmp_path):
+    """Settings, processes, places and ends are each one's own; the first ends while the second goes on."""
+    with contextlib.ExitStack() as second_lives:
+        with started(tmp_path, configured({"work_mem": "7MB"}, {"maxmemory": "12mb"})) as first:
+            second = second_lives.enter_context(
+                started(tmp_path, configured({"work_mem": "9MB"}, {"maxmemory": "24mb"}), beside=first)
+            )
+            assert [ask(side.postgres, "SHOW work_mem") for side in (first, second)] == [
+                [("7MB",)],
+                [("9MB",)],
+            ]
+            for side, limit in ((first, 12), (second, 24)):
+                with db.redis_client(side.redis("head")) as client:
+                    assert client.config_get("maxmemory") == {"maxmemory": str(limit * 1024**2)}
+            for name in ("postgres", "head"):
+                assert set(first.pids(name)).isdisjoint(second.pids(name))
+        assert watchdog.servers_of(first.data_place) == []
+        assert not Path(first.data_place).exists()
+        assert ask(second.postgres, "SELECT 1") == [(1,)]
+        assert len(second.pids("head")) == 1
+    nothing_left(second.data_place, tmp_path)
+
+
+def test_an_exception_beside_two_configurations_leaves_nothing_of_either(tmp_path):
+    """Also where it is the second one's own failure to start."""
+    with contextlib.suppress(KeyboardInterrupt), started(tmp_path) as first, started(tmp_path) as second:
+        raise KeyboardInterrupt
+    nothing_left(first.data_place, tmp_path)
+    nothing_left(second.data_place, tmp_path)
+    with pytest.raises(EnvironmentFailure, match="ended while starting"), started(tmp_path) as first:
+        started(tmp_path, configured({"wrk_mem": "1MB"}), beside=first).__enter__()
+    nothing_left(first.data_place, tmp_path)
+
+
+def test_what_is_compared_lies_on_one_file_system(tmp_path, monkeypatch):
+    """Data in memory beside data on a disk would be no comparison, whatever has room meanwhile."""
+    elsewhere = tmp_path / "elsewhere"
+    with started(tmp_path / "state") as first:
+        monkeypatch.setattr("gate.services.place.likely", lambda *_: elsewhere)
+        with services.start(
+            configured(), provider="auto", state=tmp_path / "state", notify=lambda _: None, beside=first
+        ) as second:
+            assert second.provider == "embedded"
+            assert Path(second.data_place).parent == Path(first.data_place).parent
+
+
+def test_no_room_beside_the_first_is_said_and_the_first_goes_on(tmp_path):
+    """With the place, before anything is started."""
+    with started(tmp_path) as first:
+        with pytest.raises(EnvironmentFailure, match="no free space") as caught:
+            started(tmp_path, needed=10**17, beside=first).__enter__()
+        assert caught.value.where == str(Path(first.data_place).parent)
+        assert ask(first.postgres, "SELECT 1") == [(1,)]
 
 
 def test_a_setting_that_postgres_refuses_is_said_in_its_words(tmp_path):

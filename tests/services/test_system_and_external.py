@@ -63,6 +63,7 @@ def test_the_systems_own_servers_are_pinned_like_ours_and_repeat_themselves(tmp_
             assert ask(server, "SHOW autovacuum") == [("off",)]
             with db.redis_client(running.redis("head")) as client:
                 assert client.config_get("save") == {"save": ""}
+            assert running.pids("postgres")[0] == server.pid
             seen.append(counted(running))
     assert seen[0] == seen[1]
     assert list(tmp_path.iterdir()) == []
@@ -111,6 +112,13 @@ def test_given_servers_are_used_and_not_stopped(theirs, tmp_path):
         assert Path(running.data_place).is_dir()
     assert ask(theirs.postgres, "SELECT 1") == [(1,)]
     assert said == []
+
+
+def test_processes_that_are_not_ours_are_not_looked_for(theirs, tmp_path):
+    """A given server may run on any machine."""
+    with external(tmp_path, given(theirs, "one")) as running:
+        running.redis("head")
+        assert running.pids("postgres") == running.pids("head") == ()
 
 
 def test_what_is_not_pinned_is_said(theirs, tmp_path):
