@@ -101,29 +101,26 @@ class BenchmarkPair:
             self._account_for(case, name, self._ask(name, self.workers[name].finish))
 
     def _take_turns(self, case: Case, names: tuple[SideName, ...]) -> None:
-        learned = self.rig.learned
+        """base calibrates in the first pair; head and every later pair call the benchmark as often."""
+        known = self.rig.learned.terms
         with self.account.warming():
             for name in names:
                 worker = self.workers[name]
-                loops, rounds = learned.loops.get(case), learned.rounds.get(case)
-                learned.loops[case], learned.rounds[case] = self._ask(
-                    name,
-                    lambda: worker.prepare(loops, rounds),  # noqa: B023 - called at once
-                )
+                terms = self._ask(name, lambda: worker.prepare(known.get(case)))  # noqa: B023 - called at once
+                if terms.visits:
+                    known.setdefault(case, terms)
+        if case not in known:
+            return  # it failed, was skipped or never calls the fixture: `finish` says so
+        terms = known[case]
         turn = dict.fromkeys(names, 0)
-        ended: set[SideName] = set()
-        for name in self.account.order(names, learned.rounds[case]):
-            if name in ended:
-                continue
+        for name in self.account.order(names, terms.visits):
             worker = self.workers[name]
             turn[name] += 1
-            answer: Visit = self._ask(name, lambda: worker.visit(1))  # noqa: B023 - called at once
-            if not answer.values:
-                ended.add(name)
+            answer: Visit = self._ask(name, lambda: worker.visit(terms.rounds))  # noqa: B023 - called at once
             seen = self.account.seen[name]
             seen.add(case, TIME, answer.values, visit=turn[name])
             seen.add(case, CPU, answer.cpu, visit=turn[name])
-            self.account.measured += sum(answer.values) * max(1, learned.loops[case])
+            self.account.measured += sum(answer.values) * terms.loops
 
     def _account_for(self, case: Case, name: SideName, answer: Visit) -> None:
         seen = self.account.seen[name]

@@ -14,6 +14,7 @@ from gate.model import Case, PostgresServer, RedisServer, Side, SideName
 from gate.probes.cores import Cores
 from gate.services import Running
 from gate.suites import endpoints
+from gate.suites.benchmarks import Terms
 from gate.target.environment import Installed
 from gate.target.process import prepare
 
@@ -71,12 +72,11 @@ class Prepared:
 class Learned:
     """What the first pair finds out and every later one takes over, so that all measure the same.
 
-    requests: timed per side and pair. loops, rounds: of benchmarks. pins: where "auto" was asked for.
+    requests: timed per side and pair. terms: of benchmarks. pins: where "auto" was asked for.
     """
 
     requests: dict[Case, int] = field(default_factory=dict)
-    loops: dict[Case, int] = field(default_factory=dict)
-    rounds: dict[Case, int] = field(default_factory=dict)
+    terms: dict[Case, Terms] = field(default_factory=dict)
     pins: dict[Case, Pin] = field(default_factory=dict)
 
 
