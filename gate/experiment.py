@@ -6,13 +6,14 @@ again; a saved Run gives the same answers.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gate.model import ERRORS, Case, Pair, Plan, Run, SideName, Stage
-from gate.timing import Member, family
+from gate.timing import FEWEST, Member, family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,17 +118,22 @@ def spent(run: Run) -> float:
 
 
 def within_budget(plan: Plan, run: Run) -> tuple[Member, ...]:
-    """The members of the confirm family whose pairs fit what the screen has left of the time budget.
+    """The members of the confirm family that fit what the screen has left of the time budget.
 
-    Fixed when the screen ends, as the family is: suspects first, then those that need the fewest pairs.
+    Fixed when the screen ends, as the family is. Suspects first, then those that need the fewest pairs;
+    first each gets the fewest pairs that can decide, then as many as it wants, while there is room.
     """
     costs = _Costs(plan, run)
     room = plan.time_budget - sum(pair.seconds for pair in run.pairs if pair.stage == "screen")
-    chosen: list[Member] = []
-    for member in sorted(family(run), key=lambda m: (not m.flagged, m.pairs, m.case)):
-        if costs.all([*chosen, member]) <= room:
-            chosen.append(member)
-    return tuple(chosen)
+    chosen: dict[Case, Member] = {}
+    wanted = sorted(family(run), key=lambda m: (not m.flagged, m.pairs, m.case))
+    for few in (True, False):
+        for member in wanted:
+            cut = dataclasses.replace(member, pairs=min(FEWEST, member.pairs)) if few else member
+            tried = chosen | {member.case: cut}
+            if (few or member.case in chosen) and costs.all(tuple(tried.values())) <= room:
+                chosen = tried
+    return tuple(chosen.values())
 
 
 class _Costs:
@@ -136,9 +142,9 @@ class _Costs:
     def __init__(self, plan: Plan, run: Run) -> None:
         screen = kept(run, "screen")
         self._suites = {each.case.suite for each in plan.timed}
-        self._start = statistics.median(p.seconds - p.warm - p.measured for p in screen)
-        # The pairs that count warm up more than those of the confirm will.
-        self._case = min((p.warm + p.measured) / len(p.cases) for p in screen)
+        self._start = statistics.median(pair.start for pair in screen)
+        # The pairs that count take longer than those of the confirm will.
+        self._case = min((pair.seconds - pair.start) / len(pair.cases) for pair in screen)
 
     def pair(self, cases: set[Case]) -> float:
         share = len({case.suite for case in cases}) / len(self._suites)

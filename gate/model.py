@@ -303,14 +303,15 @@ class Pair:
     """One fresh base process and one fresh head process that took turns, or one that was lost.
 
     number: from 1, in the order measured. cases: timed side by side in it, whole. seconds: of wall time
-    in all; warm: of it warming up and counting; measured: of it inside timed rounds and requests.
-    lost: why its times are not used; empty where they are.
+    in all; start: of it making clones, starting and stopping; warm: warming up and counting; measured:
+    inside timed rounds and requests. lost: why its times are not used; empty where they are.
     """
 
     number: int
     stage: Stage
     cases: tuple[Case, ...]
     seconds: float
+    start: float = 0.0
     warm: float = 0.0
     measured: float = 0.0
     lost: str = ""

@@ -311,16 +311,21 @@ def trimmed(differences: Sequence[float]) -> Centre:
     """
     ordered = tuple(sorted(differences))
     n = len(ordered)
-    cut = int(TRIM * n)
+    cut = (n - freedom(n) - 1) // 2
     kept = ordered[cut : n - cut]
     estimate = math.fsum(kept) / len(kept)
     if kept[-1] - kept[0] <= ROUNDING:
-        return Centre(ordered=ordered, estimate=estimate, error=0.0, freedom=len(kept) - 1)
+        return Centre(ordered=ordered, estimate=estimate, error=0.0, freedom=freedom(n))
     pulled = (kept[0],) * cut + kept + (kept[-1],) * cut
     mean = math.fsum(pulled) / n
     variance = math.fsum((each - mean) ** 2 for each in pulled) / (n - 1)
     error = math.sqrt(variance * n) / len(kept)
-    return Centre(ordered=ordered, estimate=estimate, error=error, freedom=len(kept) - 1)
+    return Centre(ordered=ordered, estimate=estimate, error=error, freedom=freedom(n))
+
+
+def freedom(n: int) -> int:
+    """Degrees of freedom of the trimmed mean of n values."""
+    return n - 2 * int(TRIM * n) - 1
 
 
 def _sign(above: int, n: int) -> float:

@@ -18,6 +18,7 @@ import math
 import statistics
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from gate.model import (
     LATENCY,
@@ -35,7 +36,7 @@ from gate.model import (
     Statistic,
     TimingRule,
 )
-from gate.stats import Centre, holm, log_ratios, mad, pair_values, serial, trimmed, visit_ratios
+from gate.stats import Centre, freedom, holm, log_ratios, mad, pair_values, serial, trimmed, visit_ratios
 
 LEVEL = 0.01  # chance that a run of clean cases is blocked, over all of them
 BOUND = 0.95  # of the bound that has to lie below `detect`
@@ -48,8 +49,14 @@ RESERVE = 1.8
 TRIMMED = 1.07  # standard error of the trimmed mean over that of the mean, normal values
 MEDIAN = 1.2533  # the same of the median
 HOPELESS = 1000  # more pairs than anybody would measure
-VOID = 0.001  # chance that a control or an A/A of a clean run voids
-DRIFT = 0.05  # chance that some case of a clean run looks dependent in one stage
+STEADY = 0.95  # share of clean screens in which no case looks dependent; one that does is confirmed
+# Chances that a clean run is void: by its control, by an A/A of its cases, by dependence in its confirm.
+VOID, DRIFT = 0.001, 0.005
+CLOCK = 0.2  # of `detect`, the coarsest step of a clock
+NOT_CONFIRMED = Caveat(
+    code="not-confirmed",
+    text="the rules it was measured under asked for no confirm, these do",
+)
 CONTROL = Case(suite="control", name="fixed-work")
 
 
@@ -92,7 +99,7 @@ class Decision:
     """
 
     outcome: Outcome
-    stage: Stage | None
+    stage: Stage | Literal[""]
     series: Series
     centre: Centre | None
     confidence: float = BOUND
@@ -116,29 +123,31 @@ def judge_times(run: Run, rules: Mapping[Case, TimingRule]) -> tuple[Comparison,
     rules: by case, which need not be those the run was measured under; a case without one keeps the plan's.
     """
     held = _rules(run, rules)
-    wanted = {member.case for member in family(run)}
     decisions = decided(_series(run, "screen", held), _series(run, "confirm", held), held)
+    if any(_short_of_pairs(decision) for decision in decisions.values()):
+        asked = {member.case for member in family(run)}
+        decisions = {
+            case: decision
+            if case in asked or not _short_of_pairs(decision)
+            else dataclasses.replace(decision, caveats=(NOT_CONFIRMED,))
+            for case, decision in decisions.items()
+        }
     labels = {planned.case: planned.label for planned in run.plan.cases}
-    lost = sum(pair.stage == "confirm" and bool(pair.lost) for pair in run.pairs)
-    rows = []
-    for case, rule in held.items():
-        decision = decisions[case]
-        if any(caveat.code == "time-budget" for caveat in decision.caveats):
-            decision = _short(decision, wanted=case in wanted, lost=lost)
-        rows.append(_row(case, labels.get(case, str(case)), rule, decision))
-    return tuple(rows)
+    return tuple(
+        _row(run, case, labels.get(case, str(case)), rule, decisions[case]) for case, rule in held.items()
+    )
 
 
 def screened(screen: Mapping[Case, Series], rules: Mapping[Case, TimingRule]) -> tuple[Member, ...]:
     """Every case that the screen does not prove fine, and how many pairs will tell.
 
-    A case without a single pair is not among them: nothing says that it can be timed.
+    Where more pairs would see as little, a confirm is spared.
     """
     cases = len(rules)
     chosen = {
         case: rule
         for case, rule in rules.items()
-        if screen[case].differences and not _proved(screen[case], rule, cases)
+        if not (_unseen(screen[case], rule) or _proved(screen[case], rule, cases))
     }
     spreads = _spreads(screen)
     return tuple(
@@ -154,34 +163,47 @@ def screened(screen: Mapping[Case, Series], rules: Mapping[Case, TimingRule]) ->
 def decided(
     screen: Mapping[Case, Series], confirm: Mapping[Case, Series], rules: Mapping[Case, TimingRule]
 ) -> dict[Case, Decision]:
-    """The outcome of every case of `rules`: what cannot be told is inconclusive, and says why."""
+    """The outcome of every case of `rules`: what cannot be told is inconclusive, and says why.
+
+    Where the screen's pairs cannot be trusted (`_doubts`) they prove nothing, and the case is confirmed;
+    where those of the confirm cannot, the case is void.
+    """
     members = {member.case: member for member in screened(screen, rules)}
     tested = {
-        case: (trimmed(confirm[case].differences), _doubts(confirm[case], rules[case], len(rules)))
+        case: trimmed(confirm[case].differences)
         for case in members
         if len(confirm[case].differences) >= FEWEST
     }
+    doubts = {
+        case: _control(confirm[case], rules[case])
+        + _doubts(confirm[case], rules[case], len(rules), DRIFT / len(members))
+        for case in tested
+    }
     # Without enough pairs, or with pairs that cannot be trusted, a member keeps its place and p = 1.
     ps = [
-        tested[case][0].above(math.log1p(rules[case].margin))
-        if case in tested and not tested[case][1]
-        else 1.0
+        tested[case].above(math.log1p(rules[case].margin)) if doubts.get(case) == () else 1.0
         for case in members
     ]
     levels = dict(zip(members, holm(ps, LEVEL), strict=True))
     spreads = _spreads(screen)
     found = {}
     for case, rule in rules.items():
-        member = members.get(case)
-        if member is None:
-            found[case] = _by_screen(screen[case], rule, len(rules), len(members), spreads.get(case))
+        if case not in members:
+            spread = spreads.get(case, 0.0)
+            found[case] = _by_screen(screen[case], rule, len(rules), len(members), spread)
         elif case not in tested:
-            found[case] = _unconfirmed(screen[case], confirm[case], member)
-        else:
-            centre, doubts = tested[case]
-            found[case] = _by_confirm(
-                confirm[case], centre, rule, levels[case], doubts, family=len(members), cases=len(rules)
+            found[case] = _unconfirmed(screen[case], confirm[case], members[case])
+        elif doubts[case]:
+            found[case] = Decision(
+                outcome=Outcome.INCONCLUSIVE,
+                stage="confirm",
+                series=confirm[case],
+                centre=tested[case],
+                caveats=doubts[case],
             )
+        else:
+            decision = _by_confirm(confirm[case], tested[case], rule, levels[case], LEVEL / len(members))
+            found[case] = _better(decision, rule, len(rules))
     return found
 
 
@@ -190,8 +212,7 @@ def _flagged(series: Series, rule: TimingRule) -> bool:
 
 
 def _proved(series: Series, rule: TimingRule, cases: int) -> bool:
-    """The screen's verdict. Pairs that cannot be trusted prove nothing; the control voids in `_by_screen`."""
-    if len(series.differences) < SCREEN_PAIRS or _doubts(series, rule, cases, control=False):
+    if len(series.differences) < SCREEN_PAIRS or _doubts(series, rule, cases, (1 - STEADY) / cases):
         return False
     upper = trimmed(series.differences).upper(BOUND)
     if _negligible(series.base, upper, rule):
@@ -199,63 +220,39 @@ def _proved(series: Series, rule: TimingRule, cases: int) -> bool:
     return not _flagged(series, rule) and upper < math.log1p(rule.detect)
 
 
-def _by_screen(series: Series, rule: TimingRule, cases: int, members: int, spread: float | None) -> Decision:
-    if not series.differences:
-        text = "no pair timed it side by side"
-        if series.timed:
-            text = f"none of {series.timed} pairs gave a time above zero on both sides"
-        return Decision(
-            outcome=Outcome.INCONCLUSIVE,
-            stage=None,
-            series=series,
-            centre=None,
-            caveats=(Caveat(code="no-times", text=text),),
-        )
-    centre = trimmed(series.differences)
-    doubts = _doubts(series, rule, cases)
-    if doubts:
-        return Decision(
-            outcome=Outcome.INCONCLUSIVE, stage="screen", series=series, centre=centre, caveats=doubts
-        )
-    mde = _mde_of_screen(series, rule, members + 1, spread or 0.0)
-    return _fine(
-        Decision(outcome=Outcome.EQUIVALENT, stage="screen", series=series, centre=centre, mde=mde),
-        rule,
-        cases,
-    )
-
-
-def _by_confirm(
-    series: Series,
-    centre: Centre,
-    rule: TimingRule,
-    level: float,
-    doubts: tuple[Caveat, ...],
-    *,
-    family: int,
-    cases: int,
-) -> Decision:
-    strictest = LEVEL / family
+def _by_screen(series: Series, rule: TimingRule, cases: int, members: int, spread: float) -> Decision:
+    """A case that no confirm looks at: fine, unless the screen could not see it or its control moved."""
+    caveats = _unseen(series, rule) or _control(series, rule)
     decision = Decision(
-        outcome=Outcome.INCONCLUSIVE,
+        outcome=Outcome.INCONCLUSIVE if caveats else Outcome.EQUIVALENT,
+        stage="screen" if series.differences else "",
+        series=series,
+        centre=trimmed(series.differences) if series.differences else None,
+        caveats=caveats,
+    )
+    if caveats:
+        return decision
+    mde = _mde_of_screen(series, rule, LEVEL / (members + 1), spread, _pairs(spread, rule, members + 1))
+    return _better(dataclasses.replace(decision, mde=mde), rule, cases)
+
+
+def _by_confirm(series: Series, centre: Centre, rule: TimingRule, level: float, strictest: float) -> Decision:
+    """Block, pass or neither. level: that Holm held the case to; strictest: that of the first step."""
+    decision = Decision(
+        outcome=_outcome(centre, rule, level, series.base),
         stage="confirm",
         series=series,
         centre=centre,
-        mde=None if doubts else _mde(centre, rule, strictest, series.base),
-        caveats=doubts,
+        mde=_mde(centre, rule, strictest, series.base),
     )
-    if doubts:
+    if decision.outcome is Outcome.REGRESSED:
+        return dataclasses.replace(decision, confidence=1 - level)
+    if decision.outcome is Outcome.EQUIVALENT:
         return decision
-    outcome = _outcome(centre, rule, level, series.base)
-    if outcome is Outcome.REGRESSED:
-        return dataclasses.replace(decision, outcome=outcome, confidence=1 - level)
-    if outcome is Outcome.EQUIVALENT:
-        return _fine(dataclasses.replace(decision, outcome=outcome), rule, cases)
     needed = _needed(centre, rule, strictest, series.base)
-    settle = f"{needed} pairs would settle it" if needed else "no number of pairs in reach would settle it"
-    text = f"{centre.n} pairs show neither a slowdown beyond doubt nor its absence; {settle}"
-    caveat = Caveat(code="too-noisy", text=text)
-    return dataclasses.replace(decision, needed=needed, caveats=(caveat,))
+    settle = f"about {needed} would settle it" if needed else "more would hardly settle it"
+    text = f"{centre.n} pairs show neither a slowdown beyond doubt nor that there is none; {settle}"
+    return dataclasses.replace(decision, needed=needed, caveats=(Caveat(code="too-noisy", text=text),))
 
 
 def _outcome(centre: Centre, rule: TimingRule, level: float, base: float) -> Outcome:
@@ -269,19 +266,21 @@ def _outcome(centre: Centre, rule: TimingRule, level: float, base: float) -> Out
     return Outcome.INCONCLUSIVE
 
 
-def _fine(decision: Decision, rule: TimingRule, cases: int) -> Decision:
-    """Better, where the mirrored test says so at LEVEL over all cases, else the same.
+def _better(decision: Decision, rule: TimingRule, cases: int) -> Decision:
+    """What is no slower is an improvement where the mirrored test says so at LEVEL over all cases.
 
-    Without a confirm, for nothing hangs on it; over all cases, for every one of them is looked at.
+    It needs no confirm, for nothing hangs on it; over all cases, for every one of them is looked at.
     """
     centre, base = decision.centre, decision.series.base
-    if centre is None or centre.estimate > -math.log1p(rule.allowed):
-        return decision
-    if -base * _growth(centre.estimate) <= rule.floor:
-        return decision
-    if centre.below(-math.log1p(rule.margin)) > LEVEL / cases:
-        return decision
-    return dataclasses.replace(decision, outcome=Outcome.IMPROVED, confidence=1 - LEVEL / cases)
+    if (
+        decision.outcome is Outcome.EQUIVALENT
+        and centre is not None
+        and centre.estimate <= -math.log1p(rule.allowed)
+        and -base * _growth(centre.estimate) > rule.floor
+        and centre.below(-math.log1p(rule.margin)) <= LEVEL / cases
+    ):
+        return dataclasses.replace(decision, outcome=Outcome.IMPROVED, confidence=1 - LEVEL / cases)
+    return decision
 
 
 def _unconfirmed(screen: Series, confirm: Series, member: Member) -> Decision:
@@ -303,46 +302,54 @@ def _unconfirmed(screen: Series, confirm: Series, member: Member) -> Decision:
     )
 
 
-def _short(decision: Decision, *, wanted: bool, lost: int) -> Decision:
-    """Why there are not enough fresh pairs, where it was not the time budget."""
-    if not wanted:
-        text = "the rules it was measured under did not ask for a confirm, these do"
-        return dataclasses.replace(decision, caveats=(Caveat(code="not-confirmed", text=text),))
-    if lost:
-        text = f"{decision.caveats[0].text}; {lost} confirm pairs were lost"
-        return dataclasses.replace(decision, caveats=(Caveat(code="time-budget", text=text),))
-    return decision
+def _short_of_pairs(decision: Decision) -> bool:
+    return any(caveat.code == "time-budget" for caveat in decision.caveats)
 
 
-def _doubts(series: Series, rule: TimingRule, cases: int, *, control: bool = True) -> tuple[Caveat, ...]:
-    """Why these pairs cannot be trusted, whatever they show; empty where they can."""
+def _unseen(series: Series, rule: TimingRule) -> tuple[Caveat, ...]:
+    """Why no number of such pairs could tell anything; empty where they can."""
+    if not series.differences:
+        text = "no pair timed it side by side"
+        if series.timed:
+            text = f"none of {series.timed} pairs gave a time above zero on both sides"
+        return (Caveat(code="no-times", text=text),)
+    if series.coarse > CLOCK * rule.detect and series.coarse * series.base > rule.floor:
+        text = f"the clock's step is {series.coarse:.1%} of the time measured"
+        return (Caveat(code="clock", text=text),)
+    return ()
+
+
+def _control(series: Series, rule: TimingRule) -> tuple[Caveat, ...]:
+    """Work that is the same on both sides took longer on one: so may anything else have."""
+    if not _moved(series.control, rule, VOID):
+        return ()
+    off = _percent(trimmed(series.control).estimate)
+    return (Caveat(code="control", text=f"fixed work differed by {off} between the sides"),)
+
+
+def _doubts(series: Series, rule: TimingRule, cases: int, drift: float) -> tuple[Caveat, ...]:
+    """Why the pairs of one case cannot be trusted, whatever they show; empty where they can."""
     found = []
-    limit = math.log1p(rule.allowed / 2)
-    if control and _moved(series.control, limit, VOID):
-        off = _percent(trimmed(series.control).estimate)
-        found.append(
-            Caveat(code="control", text=f"fixed work of the gate's own differed by {off} between the sides")
-        )
     for side, half in zip(("base", "head"), series.halves, strict=False):
-        if _moved(half, limit, VOID / cases / 2):
+        if _moved(half, rule, VOID / cases / 2):
             off = _percent(trimmed(half).estimate)
-            text = f"{side}'s odd visits differ from its even ones by {off}"
-            found.append(Caveat(code="unsteady", text=text))
+            found.append(
+                Caveat(code="unsteady", text=f"{side}'s odd visits differ from its even ones by {off}")
+            )
     correlation, p = serial(series.differences)
-    if p < DRIFT / cases:
+    if p < drift:
         text = f"neighbouring pairs resemble each other (correlation {correlation:.2f})"
         found.append(Caveat(code="drift", text=text))
-    if series.coarse > rule.allowed / 2:
-        text = f"the clock's step is {series.coarse:.1%} of the time measured"
-        found.append(Caveat(code="clock", text=text))
     return tuple(found)
 
 
-def _moved(differences: tuple[float, ...], limit: float, level: float) -> bool:
+def _moved(differences: tuple[float, ...], rule: TimingRule, level: float) -> bool:
+    """By more than half of what the rule allows, and not by chance: two-sided, against none."""
     if not differences:
         return False
     centre = trimmed(differences)
-    return abs(centre.estimate) > limit and 2 * min(centre.above(0), centre.below(0)) < level
+    far = abs(centre.estimate) > math.log1p(rule.allowed / 2)
+    return far and 2 * min(centre.above(0), centre.below(0)) < level
 
 
 def _negligible(base: float, upper: float, rule: TimingRule) -> bool:
@@ -374,62 +381,62 @@ def _pairs(spread: float, rule: TimingRule, family: int) -> int:
     return min(MOST, max(FEWEST, math.ceil(RESERVE * (wanted * spread) ** 2) + 3))
 
 
-def _mde(centre: Centre, rule: TimingRule, level: float, base: float) -> float | None:
-    """Smallest slowdown that a confirm like this one blocks with POWER; None where none is blocked."""
+def _mde(centre: Centre, rule: TimingRule, level: float, base: float, power: float = POWER) -> float | None:
+    """Smallest slowdown that a confirm like this one blocks with this power; None where none is blocked."""
     if centre.error == 0 and 0.5**centre.n > level:
         return None
-    miss = centre.reach(POWER)
-    floor = math.log1p(rule.floor / base) if base else 0.0
-    needs = math.log1p(rule.margin) + centre.reach(1 - level), math.log1p(rule.allowed), floor
-    return _growth(max(needs) + miss)
+    needs = (
+        math.log1p(rule.margin) + centre.reach(1 - level),
+        math.log1p(rule.allowed),
+        math.log1p(rule.floor / base),
+    )
+    return _growth(max(needs) + centre.reach(power))
 
 
-def _mde_of_screen(series: Series, rule: TimingRule, family: int, spread: float) -> float | None:
-    """The same for a case that the screen proved: it had to be noticed there, and then confirmed."""
-    n = _pairs(spread, rule, family)
-    freedom = n - 2 * (n // 5) - 1
-    error = TRIMMED * spread / math.sqrt(n)
-    expected = Centre(ordered=(0.0,) * n, estimate=0.0, error=error, freedom=freedom)
-    confirmed = _mde(expected, rule, LEVEL / family, series.base)
-    if confirmed is None:
+def _mde_of_screen(series: Series, rule: TimingRule, level: float, spread: float, n: int) -> float | None:
+    """The same for a case proved fine: the screen had to notice it, and a confirm of n pairs to block."""
+    power = (1 + POWER) / 2  # each of two steps, for both
+    confirm = Centre(
+        ordered=(0.0,) * n, estimate=0.0, error=TRIMMED * spread / math.sqrt(n), freedom=freedom(n)
+    )
+    blocked = _mde(confirm, rule, level, series.base, power)
+    if blocked is None:
         return None
-    miss = statistics.NormalDist().inv_cdf(POWER) * MEDIAN * spread / math.sqrt(len(series.differences))
-    noticed = min(FLAG * math.log1p(rule.allowed) + miss, math.log1p(rule.detect))
-    return max(confirmed, _growth(noticed))
+    error = MEDIAN * spread / math.sqrt(len(series.differences))
+    noticed = FLAG * math.log1p(rule.allowed) + statistics.NormalDist().inv_cdf(power) * error
+    return max(blocked, _growth(min(noticed, math.log1p(rule.detect))))
 
 
 def _needed(centre: Centre, rule: TimingRule, level: float, base: float) -> int | None:
     """Pairs at which this estimate with this spread would block or pass; None where none in reach."""
     if centre.error == 0:
         return None
-    for n in range(FEWEST, HOPELESS):
-        longer = dataclasses.replace(
-            centre, error=centre.error * math.sqrt(centre.n / n), freedom=n - 2 * (n // 5) - 1
-        )
-        if n > centre.n and _outcome(longer, rule, level, base) is not Outcome.INCONCLUSIVE:
+    for n in range(centre.n + 1, HOPELESS):
+        error = centre.error * math.sqrt(centre.n / n)
+        longer = dataclasses.replace(centre, error=error, freedom=freedom(n))
+        if _outcome(longer, rule, level, base) is not Outcome.INCONCLUSIVE:
             return n
     return None
 
 
 def _growth(difference: float) -> float:
     """A difference of logarithms as a share, 0.05 is 5 % slower; finite, for JSON knows no infinity."""
-    return math.expm1(min(difference, 700.0))
+    return math.expm1(min(difference, 200.0))
 
 
 def _percent(difference: float) -> str:
     return f"{abs(_growth(difference)):.1%}"
 
 
-def _row(case: Case, label: str, rule: TimingRule, decision: Decision) -> Comparison:
+def _row(run: Run, case: Case, label: str, rule: TimingRule, decision: Decision) -> Comparison:
     centre, series = decision.centre, decision.series
-    known = centre is not None and series.base > 0
-    ratio = 1 + _growth(centre.estimate) if centre and known else None
+    ratio = 1 + _growth(centre.estimate) if centre else None
     interval = None
     if centre is not None:
         low, high = centre.lower(decision.confidence), centre.upper(decision.confidence)
         if math.isfinite(low) and math.isfinite(high):
             interval = Interval(
-                low=1 + _growth(low), high=1 + _growth(high), confidence=2 * decision.confidence - 1
+                low=1 + _growth(low), high=1 + _growth(high), confidence=round(2 * decision.confidence - 1, 9)
             )
     return Comparison(
         case=case,
@@ -437,9 +444,9 @@ def _row(case: Case, label: str, rule: TimingRule, decision: Decision) -> Compar
         metric=_metric(case),
         unit="s",
         kind=Kind.TIMING,
-        base=series.base if known else None,
-        head=series.head if known else None,
-        delta=series.base * (ratio - 1) if ratio is not None else None,
+        base=series.base if centre else None,
+        head=series.head if centre else None,
+        delta=series.base * _growth(centre.estimate) if centre else None,
         ratio=ratio,
         interval=interval,
         outcome=decision.outcome,
@@ -447,10 +454,22 @@ def _row(case: Case, label: str, rule: TimingRule, decision: Decision) -> Compar
         detect=rule.detect,
         mde=decision.mde,
         pairs=len(series.differences),
-        stage=decision.stage or "",
+        stage=decision.stage,
         needed=decision.needed,
-        caveats=decision.caveats,
+        caveats=decision.caveats + _noted(run, case),
     )
+
+
+def _noted(run: Run, case: Case) -> tuple[Caveat, ...]:
+    """What was noted while measuring, base first, once."""
+    notes = [
+        caveat
+        for side in ("base", "head")
+        for sample in run.samples
+        if sample.case == case and sample.metric.name == _metric(case) and sample.side == side
+        for caveat in sample.caveats
+    ]
+    return tuple(dict.fromkeys(notes))
 
 
 def _metric(case: Case) -> str:
@@ -488,13 +507,10 @@ def _one(run: Run, case: Case, statistic: Statistic, pairs: Collection[int]) -> 
 
 def _sample(run: Run, case: Case, metric: str, side: SideName, pairs: Collection[int]) -> Sample | None:
     """The points of these pairs."""
-    for sample in run.samples:
-        if sample.case == case and sample.metric.name == metric and sample.side == side:
-            wanted = frozenset(pairs)
-            return dataclasses.replace(
-                sample, points=tuple(point for point in sample.points if point.pair in wanted)
-            )
-    return None
+    wanted = frozenset(pairs)
+    found = [s for s in run.samples if s.case == case and s.metric.name == metric and s.side == side]
+    points = tuple(point for sample in found for point in sample.points if point.pair in wanted)
+    return dataclasses.replace(found[0], points=points) if found else None
 
 
 def _step(sample: Sample | None) -> float:
@@ -502,7 +518,7 @@ def _step(sample: Sample | None) -> float:
 
     One value alone says nothing of a step: work that is counted, not timed, may well be the same each time.
     """
-    values = sample.values if sample else ()
+    values = tuple(filter(math.isfinite, sample.values)) if sample else ()
     distinct = sorted(set(values))
     usual = statistics.median(values) if values else 0.0
     if not 2 <= len(distinct) <= len(values) / 2 or usual <= 0:

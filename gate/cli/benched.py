@@ -57,8 +57,9 @@ class BenchmarkPair:
                 if cores.chosen is not None:
                     pids = (worker.pid for worker in self.workers.values())
                     move((0, *services, *pids), (cores.chosen,))
-                for case in self.cases:
-                    self._case(case, tuple(name for name in self.sides if case in has[name]))
+                with self.account.working():
+                    for case in self.cases:
+                        self._case(case, tuple(name for name in self.sides if case in has[name]))
 
     def _open(self, name: SideName, stack: ExitStack) -> None:
         """Starts a side's pytest; the other one starts meanwhile."""

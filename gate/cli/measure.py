@@ -58,11 +58,13 @@ def measure_pair(step: Visits, sides: Mapping[SideName, Prepared], plan: Plan, *
             BenchmarkPair(step, started, tests, rig=rig, account=account, padding=padding).measure()
     except Lost as error:
         lost = error
+    seconds = time.monotonic() - before
     pair = Pair(
         number=step.pair,
         stage=step.stage,
         cases=step.timed,
-        seconds=round(time.monotonic() - before, 3),
+        seconds=round(seconds, 3),
+        start=round(seconds - account.busy, 3),
         warm=round(account.warm, 3),
         measured=round(account.measured, 3),
         lost=lost.reason if lost else "",

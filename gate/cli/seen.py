@@ -74,15 +74,24 @@ class Seen:
 
 @dataclass(slots=True)
 class Account:
-    """One pair's chance, its points, and seconds: warm-up and counts, and inside timed work."""
+    """One pair's chance, its points, and seconds: at its cases in all, of it warming up, and timed."""
 
     pair: int
     rng: random.Random
     seen: dict[SideName, Seen]
     controls: tuple[Seen, Seen]
+    busy: float = 0.0
     warm: float = 0.0
     measured: float = 0.0
     _looks: int = field(default=0)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.busy += time.monotonic() - started
 
     @contextmanager
     def warming(self) -> Iterator[None]:

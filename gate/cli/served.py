@@ -131,10 +131,11 @@ class EndpointPair:
             for name in self.sides:
                 with self.rig.clock.phase("start"), starting(name):
                     served[name] = stack.enter_context(self._served(name))
-            for writes in (False, True):
-                group = [p.case for p in self.planned if p.writes is writes]
-                if group:
-                    self._group(group, served, writes=writes)
+            with self.account.working():
+                for writes in (False, True):
+                    group = [p.case for p in self.planned if p.writes is writes]
+                    if group:
+                        self._group(group, served, writes=writes)
 
     @contextmanager
     def _served(self, name: SideName) -> Iterator[Served]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import hashlib
 import math
 import os
@@ -172,6 +173,7 @@ class BenchmarkWorker:
         self._case: Case | None = None
         self._called = False  # the current test has come to its first call
         self._more = False  # it has rounds left
+        self._prepared = False
         self._ended: Visit | None = None
 
     @property
@@ -207,7 +209,7 @@ class BenchmarkWorker:
             return None
         self._case = cases[self._at]
         self._at += 1
-        self._called, self._more, self._ended = False, False, None
+        self._called, self._more, self._prepared, self._ended = False, False, False, None
         message = self._hear()
         if message["kind"] == "at":
             self._called = message["timed"] or not self._timed
@@ -231,6 +233,7 @@ class BenchmarkWorker:
         message = self._hear()
         if message["kind"] != "prepared":
             return Terms()
+        self._prepared = True
         rounds = 1
         if message["fixed"]:
             rounds = math.ceil(message["rounds"] / VISITS)
@@ -258,6 +261,9 @@ class BenchmarkWorker:
             raise RuntimeError(message)
         if not self._more:
             return self._ended or Visit()
+        if self._timed and not self._prepared:
+            message = "prepare() comes before the first visit"
+            raise RuntimeError(message)
         self._suite.say(do="visit", rounds=rounds)
         answer = self._hear()
         if answer["kind"] != "rounds":
@@ -272,9 +278,8 @@ class BenchmarkWorker:
             raise RuntimeError(message)
         if self._ended is None:
             self._suite.say(do="finish")
-            while self._ended is None:
-                self._hear()
-        return self._ended
+            self._hear()
+        return self._ended or Visit()
 
     def close(self) -> None:
         """Ends pytest and all it started; one that waits may tear its fixtures down first."""
@@ -492,14 +497,19 @@ def _environment(side: Side, scratch: Scratch, seed: int) -> dict[str, str]:
 
 def _without_coverage(side: Side) -> tuple[str, ...]:
     """pytest-cov starts before any plugin can stop it, slows what is timed and writes into the worktree."""
-    probe = "import importlib.util as u, sys; sys.exit(u.find_spec('pytest_cov') is None)"
     if side.env.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
         return ()
+    return ("--no-cov",) if _has_coverage(side.interpreter, side.env.get("PYTHONPATH", "")) else ()
+
+
+@functools.cache  # every pair starts the same two interpreters again
+def _has_coverage(interpreter: str, path: str) -> bool:
+    probe = "import importlib.util as u, sys; sys.exit(u.find_spec('pytest_cov') is None)"
     try:
-        found = subprocess.run([side.interpreter, "-c", probe], env=side.env, timeout=60, check=False)
+        found = subprocess.run([interpreter, "-c", probe], env={"PYTHONPATH": path}, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return ()  # the run itself will say what is wrong with this interpreter
-    return ("--no-cov",) if found.returncode == 0 else ()
+        return False  # the run itself will say what is wrong with this interpreter
+    return found.returncode == 0
 
 
 def _lines(path: Path) -> list[str]:

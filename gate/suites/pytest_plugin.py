@@ -120,12 +120,12 @@ def _take_over(turns: Turns) -> None:
     own_raw, own_pedantic = kind._raw, kind._raw_pedantic
     signature = inspect.signature(own_pedantic)
 
-    def raw(fixture: Any, function_to_benchmark: Any, *args: Any, **kwargs: Any) -> Any:
+    def raw(fixture: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not fixture.enabled:
-            return own_raw(fixture, turns.fenced(function_to_benchmark), *args, **kwargs)
-        return turns.measure(fixture, functools.partial(function_to_benchmark, *args, **kwargs))
+            return own_raw(fixture, turns.fenced(function), *args, **kwargs)
+        return turns.measure(fixture, functools.partial(function, *args, **kwargs))
 
-    def pedantic(fixture: Any, *args: Any, **kwargs: Any) -> Any:
+    def pedantic(fixture: Any, /, *args: Any, **kwargs: Any) -> Any:
         given = signature.bind(fixture, *args, **kwargs)
         given.apply_defaults()
         if not fixture.enabled:
@@ -207,8 +207,8 @@ class Line:
         while rest:
             rest = rest[os.write(self._open(), rest) :]
 
-    def hear(self) -> dict[str, Any]:
-        """What the gate says next, however long that takes."""
+    def hear(self, *, last: bool = False) -> dict[str, Any]:
+        """What the gate says next, however long that takes. last: pytest is at its end in any case."""
         while b"\n" not in self._heard:
             found = os.read(self._open(), 65536)
             if not found:
@@ -216,7 +216,7 @@ class Line:
             self._heard += found
         line, _, self._heard = self._heard.partition(b"\n")
         message: dict[str, Any] = json.loads(line)
-        if message["do"] == "stop":
+        if message["do"] == "stop" and not last:
             pytest.exit("perf-gate needs no more of this")
         return message
 
@@ -284,7 +284,7 @@ class Turns:
         """After the last test pytest waits once more: its own end is work too."""
         ended = yield
         if not session.config.option.collectonly and ended.excinfo is None:
-            self._line.hear()
+            self._line.hear(last=True)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         self.say(kind="end", status=int(exitstatus))
@@ -308,14 +308,13 @@ class Turns:
     def measure(self, fixture: Any, call: Callable[[], Any]) -> Any:
         """benchmark(function): as many rounds as the gate asks for. Gives the function's result."""
         message = self.arrive(timed=True)
-        loops, collects = 1, not fixture._disable_gc
+        loops, collects = 1, not fixture._disable_gc  # `prepare` comes first, and decides
         stats: Any = None
         while message is not None:
             with _uninstrumented():
                 if message["do"] == "prepare":
                     collects = collects if message["gc"] is None else message["gc"]
-                    loops = message["loops"] or _calibrated(call, collects)
-                    seconds = _warmed(call, loops, collects, fixture)
+                    loops, seconds = _warmed(call, message["loops"], collects, fixture)
                     stats = fixture._make_stats(loops)
                     self.say(
                         kind="prepared", loops=loops, gc=collects, seconds=seconds, rounds=0, fixed=False
@@ -362,16 +361,18 @@ class Rounds:
         self._warm = warmup_rounds
         self._iterations = iterations
         self._owed = 0  # rounds that the visit has still to give
+        self._asked = False  # the gate waits for it to be warm
         self._taken: list[Any] = []
         self._start: float | None = None
         self._cpu = 0.0
         message = turns.arrive(timed=True)
         if message is not None:
+            self._asked = True
             if message["gc"] is not None:
                 fixture._disable_gc = not message["gc"]
-            self._gc = not fixture._disable_gc
             if not warmup_rounds:
-                self._wait(0.0)
+                self._wait(fixture)
+        self._fixture = fixture
         fixture._timer = self
 
     def __call__(self) -> float:
@@ -384,8 +385,8 @@ class Rounds:
         self._start = None
         if self._warm:
             self._warm -= 1
-            if not self._warm:
-                self._wait(seconds)
+            if self._asked and not self._warm:
+                self._wait(self._fixture)
             return end
         self._left -= 1
         if self._owed:
@@ -397,10 +398,10 @@ class Rounds:
                 self._next()
         return end
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, fixture: Any) -> None:
         """Warm, and before the setup of the first round that counts."""
-        told = {"loops": self._iterations, "rounds": self._left, "gc": self._gc, "seconds": seconds}
-        self._turns.say(kind="prepared", fixed=True, **told)
+        told = {"loops": self._iterations, "rounds": self._left, "gc": not fixture._disable_gc}
+        self._turns.say(kind="prepared", fixed=True, seconds=0.0, **told)
         self._next()
 
     def _next(self) -> None:
@@ -426,27 +427,38 @@ def _round(call: Callable[[], Any], loops: int, collects: bool) -> tuple[float, 
             gc.enable()
 
 
-def _calibrated(call: Callable[[], Any], collects: bool) -> int:
-    """Calls that take about TARGET seconds, at least one."""
-    _round(call, 1, collects)  # the first call pays for imports, caches and connections
+def _calibrated(call: Callable[[], Any], collects: bool) -> tuple[int, float]:
+    """Calls that take about TARGET seconds, at least one, and the seconds of one."""
     loops = 1
     while True:
         seconds, _ = _round(call, loops, collects)
+        if TARGET / 2 <= seconds <= SLOW:  # again: a spell in which the machine was busy looks like this
+            seconds = min(seconds, _round(call, loops, collects)[0])
         if seconds >= TARGET / 2:
-            return max(1, round(loops * TARGET / seconds))
+            return max(1, round(loops * TARGET / seconds)), seconds / loops
         loops = max(loops + 1, min(10 * loops, int(loops * TARGET / max(seconds, 1e-9))))
 
 
-def _warmed(call: Callable[[], Any], loops: int, collects: bool, fixture: Any) -> float:
-    """Rounds that do not count, more where the project asks for them. The shortest one's seconds."""
-    shortest, done = float("inf"), 0
+def _warmed(call: Callable[[], Any], loops: int, collects: bool, fixture: Any) -> tuple[int, float]:
+    """After rounds that do not count, more where the project asks for them: calls and seconds of a round.
+
+    loops: the calls that were found on the other side or in an earlier pair, 0 where they are not known.
+    They are kept unless a round would take longer than SLOW: per call it can be compared all the same.
+    """
+    once, _ = _round(call, 1, collects)  # the first call pays for imports, caches and connections
+    if not loops:
+        loops, once = _calibrated(call, collects)
+    elif once * loops > SLOW:
+        once, _ = _round(call, 1, collects)
+        loops = max(1, min(loops, int(SLOW / once)))
+    shortest, done = once * loops, 0
     until = time.perf_counter() + fixture._max_time
     while True:
+        enough = done >= WARM or once > SLOW
+        if enough and not (done * loops < (fixture._warmup or 0) and time.perf_counter() < until):
+            return loops, shortest
         shortest = min(shortest, _round(call, loops, collects)[0])
         done += 1
-        enough = done >= WARM or shortest > SLOW
-        if enough and not (done * loops < (fixture._warmup or 0) and time.perf_counter() < until):
-            return shortest
 
 
 @contextlib.contextmanager

@@ -3,15 +3,22 @@
 Dependencies are the slow part and rarely change: they are installed once per key, kept, and every side
 gets a copy. The project is installed into each side's copy every time; if it were in the cache, base
 and head would run the same code.
+
+Copying is slow too, thousands of small files: a side gives its copy back, and a later one takes it, mends
+what differs from the cache, and has the same as with a new copy.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +27,17 @@ from gate.errors import ConfigError, EnvironmentFailure
 from gate.target import variables
 from gate.target.command import run
 from gate.target.interpreter import Interpreter, resolve
-from gate.target.inventory import Inventory, read_inventory, within
+from gate.target.inventory import Inventory, inventory_of, read_inventory, within
 from gate.target.placeholders import INSTALLING, fill, names
+from gate.target.spares import Spares
 from gate.target.store import Store
-from gate.target.venv import copy_environment
+from gate.target.trees import UNKNOWN, Mark, marks_of, mend
+from gate.target.venv import settle
 
-_FORMAT = "perf-gate.environment/1"  # part of every key: another layout in the cache needs another number
+_FORMAT = "perf-gate.environment/2"  # part of every key: another layout in the cache needs another number
 _KEPT = 8  # environments; each is a few hundred megabytes
+_SPARES = 4  # copies that wait for a next run: two sides, and both once more where times are confirmed
+_MADE = "made.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +53,40 @@ class Installed:
     python: str
     packages: tuple[tuple[str, str], ...]
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Dependencies in the cache. instance: of this one installation; another of the same key has another.
+
+    origin: the path at which it was made, which its files name. inventory: without the project.
+    """
+
+    instance: str
+    origin: str
+    inventory: Inventory
+
+    @classmethod
+    def read(cls, entry: Path) -> _Made:
+        told = json.loads((entry / _MADE).read_bytes())
+        return cls(told["instance"], told["origin"], inventory_of(told["inventory"]))
+
+    def write(self, entry: Path) -> None:
+        (entry / _MADE).write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Loan:
+    """A side's copy of the dependencies. marks: how its entries were before the side used it."""
+
+    made: _Made
+    place: Path
+    marks: Mapping[str, Mark]
+
+    def give_back(self, spares: Spares) -> None:
+        """Best effort: what cannot be given back is removed with the side's other files."""
+        with contextlib.suppress(OSError):
+            spares.give(self.made.instance, self.place, self.marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +128,30 @@ class _Job:
         return env | {name: fill(text, values, where=f"target.env.{name}") for name, text in early}
 
 
+@contextlib.contextmanager
+def installed(
+    target: Target,
+    *,
+    worktree: Path,
+    env_dir: Path,
+    cache: Path,
+    environ: Mapping[str, str],
+    notify: Callable[[str], None],
+) -> Iterator[Installed]:
+    """`install` until the block ends: then the environment goes to the cache, where the next side finds it.
+
+    Nothing of the side may run by then. What is still at `env_dir`, or beside it under a name that begins
+    with its own, is removed by the caller as after `install`.
+    """
+    job = _Job(target, worktree, working_directory(target, worktree), environ, notify)
+    done, loan = _install(job, env_dir, cache)
+    try:
+        yield done
+    finally:
+        if loan is not None:
+            loan.give_back(_spares(cache))
+
+
 def install(
     target: Target,
     *,
@@ -100,34 +169,41 @@ def install(
     Raises EnvironmentFailure for a failing command or interpreter, ConfigError for a missing key file.
     """
     job = _Job(target, worktree, working_directory(target, worktree), environ, notify)
+    return _install(job, env_dir, cache)[0]
+
+
+def _install(job: _Job, env_dir: Path, cache: Path) -> tuple[Installed, _Loan | None]:
+    target, environ = job.target, job.environ
     declared = _declared(job)
     if target.python is None:
-        notify("installing")
+        job.notify("installing")
         job.run("install", target.install, None)
         job.run("project", target.project, None)
         packages = tuple((name, digest[:16]) for name, digest in _digests(declared).items())
-        return Installed(interpreter="", python="", packages=packages, path=_path(None, environ))
+        return Installed(interpreter="", python="", packages=packages, path=_path(None, environ)), None
     interpreter = resolve(target.python, directory=job.directory, environ=variables.for_running(environ))
     key = _key(target, interpreter, _digests(_named(job) | declared))
     store = dependencies(cache)
     try:
-        _dependencies(job, interpreter, key, store, env_dir)
+        loan = _dependencies(job, interpreter, key, store, _spares(cache), env_dir)
     except OSError as error:  # a full disk, a cache of another user
         raise EnvironmentFailure(
             f"the cache of dependencies cannot be used: {error.strerror or error}",
             where=str(store.home),
             hint="make room or correct its owner; the directory may be removed at any time",
         ) from error
+    inventory = loan.made.inventory
     if target.project:
-        notify("installing the project")
-    job.run("project", target.project, env_dir)
-    inventory = job.inventory(env_dir)
-    return Installed(
+        job.notify("installing the project")
+        job.run("project", target.project, env_dir)
+        inventory = job.inventory(env_dir)
+    done = Installed(
         interpreter=str(_python(env_dir)),
         python=inventory.python,
-        packages=inventory.packages(worktree),
+        packages=inventory.packages(job.worktree),
         path=_path(env_dir, environ),
     )
+    return done, loan
 
 
 def dependencies(cache: Path) -> Store:
@@ -147,17 +223,36 @@ def working_directory(target: Target, worktree: Path) -> Path:
     return directory
 
 
-def _dependencies(job: _Job, interpreter: Interpreter, key: str, store: Store, env_dir: Path) -> None:
-    """A copy of the cached dependencies at `env_dir`, installed first where the cache has none."""
+def _spares(cache: Path) -> Spares:
+    return Spares(cache / "spares", _SPARES)
+
+
+def _dependencies(
+    job: _Job, interpreter: Interpreter, key: str, store: Store, spares: Spares, env_dir: Path
+) -> _Loan:
+    """The cached dependencies at `env_dir`, installed first where the cache has none."""
     with store.alone_with(key, job.notify) as entry:
         if not _complete(entry):
             job.notify(f"installing dependencies for Python {interpreter.version}")
             with store.building(entry) as place:
                 _build(job, interpreter, place)
         os.utime(entry)
-        origin = (entry / "origin").read_text(encoding="utf-8")
-        copy_environment(entry / "venv", env_dir, origin=origin)
+        made = _Made.read(entry)
+        marks = _copied(spares, made, entry / "venv", env_dir)
+        changed = settle(env_dir, origin=made.origin)
     store.prune()
+    return _Loan(made, env_dir, marks | dict.fromkeys(changed, UNKNOWN))
+
+
+def _copied(spares: Spares, made: _Made, venv: Path, env_dir: Path) -> dict[str, Mark]:
+    """The environment's marks, once `env_dir` is a copy of it: one that a side gave back, or a new one."""
+    if not env_dir.exists() and (marks := spares.take(made.instance, env_dir)) is not None:
+        try:
+            return mend(env_dir, venv, marks)
+        except OSError:  # a directory that even its owner may not read
+            env_dir.rename(env_dir.with_name(f"{env_dir.name}-spoilt"))
+    shutil.copytree(venv, env_dir, symlinks=True)
+    return marks_of(env_dir)
 
 
 def _build(job: _Job, interpreter: Interpreter, place: Path) -> None:
@@ -172,8 +267,9 @@ def _build(job: _Job, interpreter: Interpreter, place: Path) -> None:
         hint="on Debian and Ubuntu the package python3-venv is needed",
     )
     job.run("install", job.target.install, venv)
-    _refuse_project(job.inventory(venv), job.worktree)
-    (place / "origin").write_text(str(venv), encoding="utf-8")
+    inventory = job.inventory(venv)
+    _refuse_project(inventory, job.worktree)
+    _Made(secrets.token_hex(8), str(venv), inventory).write(place)
 
 
 def _refuse_project(inventory: Inventory, worktree: Path) -> None:
@@ -188,7 +284,7 @@ def _refuse_project(inventory: Inventory, worktree: Path) -> None:
 
 def _complete(entry: Path) -> bool:
     """Whole, and its interpreter still there (a system's Python may have been removed meanwhile)."""
-    return (entry / "origin").is_file() and _python(entry / "venv").exists()
+    return (entry / _MADE).is_file() and _python(entry / "venv").exists()
 
 
 def _key(target: Target, interpreter: Interpreter, files: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gate.target.command import run
 
@@ -25,7 +26,7 @@ for d in distributions():
     source = unquote(urlsplit(told["url"]).path) if "dir_info" in told else str(d.locate_file(""))
     if d.metadata["Name"]:
         found.append([d.metadata["Name"], d.version, source])
-told = {"python": "%d.%d" % sys.version_info[:2], "packages": found, "path": sys.path, "prefix": sys.prefix}
+told = {"python": "%d.%d" % sys.version_info[:2], "found": found, "path": sys.path, "prefix": sys.prefix}
 with open(sys.argv[1], "w") as file:
     json.dump(told, file)
 """
@@ -74,8 +75,12 @@ def read_inventory(python: Path, *, directory: Path, env: Mapping[str, str]) -> 
             env=env,
             timeout=_TIMEOUT,
         )
-        told = json.loads(answer.read_bytes())
-    found = tuple((str(name), str(version), str(source)) for name, version, source in told["packages"])
+        return inventory_of(json.loads(answer.read_bytes()))
+
+
+def inventory_of(told: Mapping[str, Any]) -> Inventory:
+    """An Inventory from its fields as JSON gives them."""
+    found = tuple((str(name), str(version), str(source)) for name, version, source in told["found"])
     path = tuple(str(entry) for entry in told["path"])
     return Inventory(python=str(told["python"]), found=found, path=path, prefix=str(told["prefix"]))
 

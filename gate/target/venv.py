@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,18 +19,15 @@ _TRAMPOLINE = re.compile(
 _LARGEST = 4_000_000  # bytes; a script is smaller, and programs are told by their zero bytes
 
 
-def copy_environment(source: Path, destination: Path, *, origin: str) -> None:
-    """Copy a virtual environment to `destination`, which must not exist, and make it that place's own.
-
-    origin: the path at which `source` was made, which its files still name.
-    """
-    shutil.copytree(source, destination, symlinks=True)
-    old, new = os.fsencode(origin), os.fsencode(destination)
-    for path in _files(destination):
-        if path.is_symlink():
-            _relink(path, origin, str(destination))
-        elif path.stat().st_size <= _LARGEST:
-            _rewrite(path, old, new)
+def settle(place: Path, *, origin: str) -> tuple[str, ...]:
+    """Make an environment's files and links name the place it is at, not `origin`. Says which it changed."""
+    old, new = os.fsencode(origin), os.fsencode(place)
+    changed = [
+        path
+        for path in _files(place)
+        if (_relink(path, origin, str(place)) if path.is_symlink() else _rewrite(path, old, new))
+    ]
+    return tuple(str(path.relative_to(place)) for path in changed)
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -43,20 +39,25 @@ def _files(root: Path) -> Iterator[Path]:
     yield from root.glob("lib/*/site-packages/*.pth")
 
 
-def _relink(path: Path, origin: str, destination: str) -> None:
+def _relink(path: Path, origin: str, destination: str) -> bool:
     target = os.readlink(path)
-    if target.startswith(f"{origin}/"):
-        path.unlink()
-        path.symlink_to(destination + target.removeprefix(origin))
+    if not target.startswith(f"{origin}/"):
+        return False
+    path.unlink()
+    path.symlink_to(destination + target.removeprefix(origin))
+    return True
 
 
-def _rewrite(path: Path, old: bytes, new: bytes) -> None:
+def _rewrite(path: Path, old: bytes, new: bytes) -> bool:
+    times = path.stat()
+    if times.st_size > _LARGEST:
+        return False
     before = path.read_bytes()
     if b"\0" in before or old not in before:
-        return
-    times = path.stat()
+        return False
     path.write_bytes(_first_line(before, old, new) + _body(before).replace(old, new))
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return True
 
 
 def _first_line(script: bytes, old: bytes, new: bytes) -> bytes:

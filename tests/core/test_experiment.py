@@ -65,7 +65,7 @@ def after(plan: Plan, ratios: dict[Case, float], *, pairs: int = 8, seconds: flo
                 for metric, shown in ((LATENCY, value), (ERRORS, 0.0)):
                     points = tuple(Point(number, visit, 1, shown) for visit in range(1, 5))
                     samples.append(Sample(case=case, metric=metric, side=side, points=points))
-        pair = Pair(number=number, stage=stage, cases=cases, seconds=seconds, warm=2.0, measured=6.0)
+        pair = Pair(number=number, stage=stage, cases=cases, seconds=seconds, start=2.0)
         found = found.extended(tuple(samples), (), (pair,))
     return found
 
