@@ -499,14 +499,16 @@ def _without_coverage(side: Side) -> tuple[str, ...]:
     """pytest-cov starts before any plugin can stop it, slows what is timed and writes into the worktree."""
     if side.env.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
         return ()
-    return ("--no-cov",) if _has_coverage(side.interpreter, side.env.get("PYTHONPATH", "")) else ()
+    kept = ("PYTHONPATH", "LD_LIBRARY_PATH")
+    env = tuple((name, side.env[name]) for name in kept if name in side.env)
+    return ("--no-cov",) if _has_coverage(side.interpreter, env) else ()
 
 
 @functools.cache  # every pair starts the same two interpreters again
-def _has_coverage(interpreter: str, path: str) -> bool:
+def _has_coverage(interpreter: str, env: tuple[tuple[str, str], ...]) -> bool:
     probe = "import importlib.util as u, sys; sys.exit(u.find_spec('pytest_cov') is None)"
     try:
-        found = subprocess.run([interpreter, "-c", probe], env={"PYTHONPATH": path}, timeout=60, check=False)
+        found = subprocess.run([interpreter, "-c", probe], env=dict(env), timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False  # the run itself will say what is wrong with this interpreter
     return found.returncode == 0
