@@ -175,7 +175,8 @@ def decided(
         if len(confirm[case].differences) >= FEWEST
     }
     doubts = {
-        case: _control(confirm[case], rules[case])
+        case: _unseen(confirm[case], rules[case])
+        + _control(confirm[case], rules[case])
         + _doubts(confirm[case], rules[case], len(rules), DRIFT / len(members))
         for case in tested
     }
