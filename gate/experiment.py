@@ -78,8 +78,12 @@ def _screen(plan: Plan, pair: int, timed: tuple[Case, ...]) -> Visits:
         pair=pair,
         count=tuple((side, cases) for side, cases in sides if cases),
         timed=timed,
-        alone=tuple(case for case in due if case not in timed) if plan.rounds else (),
+        alone=tuple(case for case in due if case not in timed and _measurable(plan, case)),
     )
+
+
+def _measurable(plan: Plan, case: Case) -> bool:
+    return plan.timing and (plan.rounds > 0 or case.suite != "endpoints")
 
 
 def _visited(run: Run, step: Visits) -> bool:

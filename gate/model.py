@@ -343,7 +343,8 @@ class Plan:
     known: identities of cases that base's configuration or stored baseline names; a case of head
         not among them is new, one of them that head does not have is missing.
     passes: count passes a side, at least 1. warmup, requests: per case and count pass.
-    rounds: timed requests per case in each pair; 0 leaves timing out.
+    rounds: timed requests per endpoint in each pair; 0 leaves them out. timing: false where nothing at
+    all is to be timed.
     time_budget: seconds of timing in all.
     base: the cases measured on base too: all of them where it is timed, else those without stored counts.
     timed: the cases timed side by side, in the order of `cases`; none where base is not live.
@@ -357,6 +358,7 @@ class Plan:
     warmup: int = 12
     requests: int = 10
     rounds: int = 100
+    timing: bool = True
     time_budget: float = 360.0
     base: tuple[Case, ...] = ()
     timed: tuple[TimedCase, ...] = ()
@@ -465,7 +467,7 @@ class Run:
         evidence: tuple[Evidence, ...] = (),
         pairs: tuple[Pair, ...] = (),
     ) -> Run:
-        """A new Run with more points and pairs; samples of a case, metric and side already known are joined."""
+        """A new Run with more points and pairs; what is known of a sample already is joined with it."""
         merged = {(s.case, s.metric.name, s.side): s for s in self.samples}
         for sample in samples:
             key = (sample.case, sample.metric.name, sample.side)

@@ -33,6 +33,7 @@ def make_plan(
     against: str,
     only: str = "*",
     suites: frozenset[str] = frozenset(),
+    timing: bool = True,
     time_budget: float,
 ) -> Plan:
     """What this run measures.
@@ -65,6 +66,7 @@ def make_plan(
         warmup=numbers.warmup if numbers else 0,
         requests=numbers.requests if numbers else 1,
         rounds=numbers.rounds if numbers else 0,
+        timing=timing,
         time_budget=time_budget,
     )
 

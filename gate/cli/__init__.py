@@ -20,6 +20,7 @@ from gate.errors import INTERNAL, INTERRUPTED, TERMINATED, ConfigError, GateErro
 
 COMMANDS = {
     "run": ("gate.cli.run:run", "Measure head, compare it with base, and give a verdict."),
+    "ab": ("gate.cli.ab:ab", "Compare two commits, or one under other settings, side by side."),
     "accept": ("gate.cli.accept:accept", "Make head's values the new baseline, for named cases or all."),
     "baseline": ("gate.cli.baseline:baseline", "Update, show and check the stored baselines."),
     "report": ("gate.cli.report:report", "Render a saved report again, as text, markdown or JSON."),

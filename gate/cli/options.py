@@ -25,8 +25,8 @@ class Duration(click.ParamType[float]):
             found = seconds(float(value) if str(value).replace(".", "", 1).isdigit() else value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if found <= 0:
-            self.fail("must be more than 0", param, ctx)
+        if found < 0:
+            self.fail("must not be less than 0", param, ctx)
         return float(found)
 
 

@@ -43,7 +43,13 @@ from gate.target.base import Event
     "--suite", multiple=True, type=click.Choice(SUITES), help="Only this suite; may be given several times."
 )
 @option("--only", default="*", show_default=True, help="Only cases that match this glob, as suite/name.")
-@option("--time-budget", type=Duration(), default="6m", show_default=True, help="Time for timing, in all.")
+@option(
+    "--time-budget",
+    type=Duration(),
+    default="6m",
+    show_default=True,
+    help="Time for timing base and head side by side; 0 leaves it out.",
+)
 @option("--scale", type=click.FloatRange(min=0, min_open=True), help="Multiplies the rows of the data set.")
 @option(
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write report.json here."
@@ -56,7 +62,11 @@ def run(**given: Any) -> int:
     them, starts the application, counts its work and times it. Exits by the verdict: 0 pass or
     accepted, 1 blocked; `perf-gate --help` has the others.
     """
-    options = from_flags(**given)
+    return carried_out(from_flags(**given))
+
+
+def carried_out(options: Options) -> int:
+    """Measures, prints the report, writes what was asked for, and gives the exit code."""
     for file in filter(None, (options.json_file, options.markdown)):
         check_writable(file)
     outcome = execute(options, progress())

@@ -28,7 +28,7 @@ from gate.cli.sources import (
     keep,
     read_sources,
 )
-from gate.config import Config, Policy
+from gate.config import Config, Policy, Services
 from gate.errors import GateError, MeasurementError
 from gate.experiment import Done, Visits, next_step
 from gate.judge import judge
@@ -84,7 +84,8 @@ def execute(options: Options, notify: Notify) -> Outcome:
         run, unmeasured = gate.measure()
     context = context_of(sources, options, unmeasured)
     report = judge(run, context)
-    keep(sources.repository, report)
+    if options.changes is None:
+        keep(sources.repository, report)
     return Outcome(report=report, config=context.config or sources.config)
 
 
@@ -122,22 +123,38 @@ class Gate:
 
     def measure(self) -> tuple[Run, str]:
         """The Run, and why base could not be measured where it should have been."""
-        needed = self._needed()
         with self.clock.phase("services", "starting Postgres and Redis"):
-            self.running = self.stack.enter_context(
-                services.start(
-                    self.sources.config.services,
-                    provider=self.options.services,
-                    state=self.options.cache / "state",
-                    notify=self.clock.notify,
-                    needed=needed,
-                    given=given_servers(self.options.environ),
-                )
-            )
+            self._start_services()
         cores = self.stack.enter_context(reserved(self.options.cache / "state"))
         self.rig = Rig(self.clock, cores)
         with self._blaming_services():
             return self._measured(self._install("head", self.sources.head.commit, self.sources.config))
+
+    def _start_services(self) -> None:
+        """One set for both sides, or one each where they are to differ."""
+        needed = self._needed()
+        base = self.sources.config.services
+        changes = self.options.changes
+        head = changes.of_services(self.sources.config) if changes else base
+        started = self._services(head, needed if head == base else 2 * needed)
+        self.running = {"head": started, "base": started}
+        if head != base:
+            self.running["base"] = self._services(base, needed, beside=started)
+
+    def _services(
+        self, config: Services, needed: int, *, beside: services.Running | None = None
+    ) -> services.Running:
+        return self.stack.enter_context(
+            services.start(
+                config,
+                provider=self.options.services,
+                state=self.options.cache / "state",
+                notify=self.clock.notify,
+                needed=needed,
+                given=given_servers(self.options.environ),
+                beside=beside,
+            )
+        )
 
     @contextmanager
     def _blaming_services(self) -> Iterator[None]:
@@ -148,11 +165,15 @@ class Gate:
         try:
             yield
         except Exception as error:
-            if fault := self.running.failure():
+            if fault := self._fault():
                 raise fault from error
             raise
-        if fault := self.running.failure():
+        if fault := self._fault():
             raise fault
+
+    def _fault(self) -> GateError | None:
+        found = (running.failure() for running in self.running.values())
+        return next((fault for fault in found if fault), None)
 
     def _measured(self, head: Prepared) -> tuple[Run, str]:
         head = self._with_data(head)
@@ -207,7 +228,7 @@ class Gate:
 
     def _anew(self, side: Prepared) -> Prepared:
         """The same side installed again elsewhere: what its paths have to do with its speed is drawn anew."""
-        again = self._install(side.name, side.ref, side.config, running=side.running, tag="-anew")
+        again = self._install(side.name, side.ref, side.config, tag="-anew")
         return dataclasses.replace(again, template=side.template)
 
     def _without_base(self, run: Run, reason: str) -> Run:
@@ -249,7 +270,6 @@ class Gate:
         commit: str,
         config: Config,
         *,
-        running: services.Running | None = None,
         tag: str = "",
     ) -> Prepared:
         """A side's worktree with its own environment; both sides' paths have the same length."""
@@ -272,15 +292,15 @@ class Gate:
             installed=installed,
             logs=self.scratch,
             environ=self.options.environ,
-            running=running or self.running,
+            running=self.running[name],
         )
 
     def _with_data(self, side: Prepared) -> Prepared:
         """Migrates an empty database and finds, restores or builds the sealed template of its schema."""
-        server = self.running.postgres
+        server = side.running.postgres
         name = side.name
         database = f"migrated_{name}"
-        redis = self.running.redis(name)
+        redis = side.running.redis(name)
         with self.clock.phase("migrate", f"migrating {name}"):
             dataset.create(server, database)
             live = side.side(server, database, redis)
@@ -291,33 +311,30 @@ class Gate:
         for note in plan.notes:
             self.clock.notify(f"{name}: {note}")
         with self.clock.phase("seed"):
-            template = self._template(plan, database)
+            template = self._template(side.running, plan, database)
         self.clock.notify(f"{name}: {template.rows:,} rows, data set {template.digest[:12]}")
         return dataclasses.replace(side, template=template)
 
-    def _template(self, plan: dataset.DataPlan, database: str) -> dataset.Template:
-        found = dataset.find(self.running.postgres, plan.key)
+    def _template(self, running: services.Running, plan: dataset.DataPlan, database: str) -> dataset.Template:
+        found = dataset.find(running.postgres, plan.key)
         if found is not None:
             return found
-        cached = self.cache.find(plan.key) if self.running.keeps_data else None
+        cached = self.cache.find(plan.key) if running.keeps_data else None
         # A restore replaces the whole server's data, so it is only for the first side.
-        if cached is not None and not self._holds_templates():
+        if cached is not None and not dataset.templates(running.postgres):
             self.clock.notify("restoring the seeded data set from the cache")
-            self.running.restore_data(cached)
-            found = dataset.find(self.running.postgres, plan.key)
+            running.restore_data(cached)
+            found = dataset.find(running.postgres, plan.key)
             if found is not None:
                 return found
-        if self.running.keeps_data:
-            self._check_space(plan.estimated_bytes, Path(self.running.data_place))
+        if running.keeps_data:
+            self._check_space(plan.estimated_bytes, Path(running.data_place))
         self.clock.notify(f"seeding {plan.rows:,} rows")
-        template = dataset.build(self.running.postgres, database, plan, notify=self.clock.notify)
-        if self.running.keeps_data:
-            self.running.save_data(self.cache.place(plan.key))
+        template = dataset.build(running.postgres, database, plan, notify=self.clock.notify)
+        if running.keeps_data:
+            running.save_data(self.cache.place(plan.key))
             self.cache.prune()
         return template
-
-    def _holds_templates(self) -> bool:
-        return bool(dataset.templates(self.running.postgres))
 
     def _needed(self) -> int:
         """Bytes of the data by the configuration alone, judged before anything is started; 0 where not ours.
@@ -345,7 +362,7 @@ class Gate:
         if config.suites.endpoints is None:
             return endpoints.Resolved()
         wanted = endpoints.lookups(config.suites.endpoints)
-        server = self.running.postgres
+        server = head.running.postgres
         with dataset.cloned(server, head.sealed, "lookup") as database:
             anchors = dataset.anchors(server, database, config.dataset)
             values = {
@@ -361,16 +378,16 @@ class Gate:
             cases += endpoint_cases(head.config)
         if suites.benchmarks is not None and self._asked("benchmarks"):
             cases += collect_benchmarks(head, clock=self.clock)
-        plan = make_plan(
+        return make_plan(
             head.config,
             cases,
             known=self.sources.known if self.options.against != "none" else (),
             against=self.options.against,
             only=self.options.only,
             suites=self.options.suites,
+            timing=self.options.timed,
             time_budget=self.options.time_budget,
         )
-        return plan if self.options.timed else dataclasses.replace(plan, rounds=0)
 
     def _asked(self, suite: str) -> bool:
         return not self.options.suites or suite in self.options.suites
@@ -407,7 +424,7 @@ class Gate:
         """Whether base and head are timed side by side, and the plan with the reason where they are not."""
         if self.sources.base is None or self.sources.adoption or plan.against in ("none", "stored"):
             return plan, False
-        if not self.options.timed:
+        if not plan.timing:
             return plan, False
         reason = "" if plan.time_budget > 0 else "the time budget is 0"
         if plan.against == "auto" and not reason:
@@ -439,7 +456,7 @@ class Gate:
         return self._asked("benchmarks") and self.options.only == "*" and not named
 
     def _key(self, side: Prepared) -> DataKey:
-        server = self.running.postgres
+        server = side.running.postgres
         return DataKey(
             dataset=side.sealed.digest,
             postgres=server.major,
@@ -459,9 +476,9 @@ class Gate:
     def _environment(self, head: Prepared) -> Environment:
         return dataclasses.replace(
             machine_facts(),
-            provider=self.running.provider,
-            postgres=self.running.postgres.version,
-            redis=self.running.redis(head.name).version,
+            provider=head.running.provider,
+            postgres=head.running.postgres.version,
+            redis=head.running.redis(head.name).version,
             runner_class=self.options.runner_class,
             rows=head.sealed.rows,
         )

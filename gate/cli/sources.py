@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gate import baseline, services
-from gate.config import Config
+from gate.config import Config, Services
 from gate.errors import ConfigError
 from gate.judge import Context
 from gate.model import (
@@ -32,12 +32,36 @@ SUITES = ("endpoints", "benchmarks")
 LAST_REPORT = "report.json"
 
 
+WORKING_TREE = "."  # in place of a ref
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What head is to have that base has not, in `perf-gate ab`: environment, settings of the services."""
+
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    postgres: Mapping[str, str] = field(default_factory=dict)
+    redis: Mapping[str, str] = field(default_factory=dict)
+
+    def of_target(self, config: Config) -> Config:
+        env = config.target.env | dict(self.env)
+        return config.model_copy(update={"target": config.target.model_copy(update={"env": env})})
+
+    def of_services(self, config: Config) -> Services:
+        """Head's services; equal to the configured ones where nothing of them is changed."""
+        own = config.services
+        postgres = own.postgres.model_copy(update={"settings": own.postgres.settings | dict(self.postgres)})
+        redis = own.redis.model_copy(update={"settings": own.redis.settings | dict(self.redis)})
+        return own.model_copy(update={"postgres": postgres, "redis": redis})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What the command line and the environment asked for.
 
     directory: where the command was called. config: relative to it. scale multiplies the
-    configuration's. event: set in GitHub Actions only.
+    configuration's. event: set in GitHub Actions only. head: a ref, or the working tree. changes: set
+    where two sides are compared for their own sake: nothing stored is then looked at.
     """
 
     directory: Path
@@ -56,6 +80,8 @@ class Options:
     flags: tuple[Setting, ...] = ()
     event: Event | None = None
     runner_class: str = ""
+    head: str = WORKING_TREE
+    changes: Changes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +125,7 @@ class Sources:
         if self.unreadable:
             text = f"base's configuration cannot be read, head's is used for both: {self.unreadable}"
             found.append(Caveat(code="base-configuration", text=text))
-        if self.base == self.head.commit:
+        if self.base == self.head.commit and self.stored is not None:
             text = "base and head are the same commit: only its stored counts can show a change"
             text += "; --against HEAD~1 compares with the commit before"
             found.append(Caveat(code="same-commit", text=text))
@@ -142,30 +168,42 @@ def read_sources(options: Options) -> Sources:
     """Configuration, sides and baselines. Raises ConfigError, RepositoryError or BaselineError."""
     file = options.directory / options.config
     repository = Repository.discover(file.parent, environ=options.environ)
-    text = _read(file)
-    config = read_config(text, name=options.config)
-    head = repository.snapshot()
-    base = repository.base_of(
-        head,
-        against=options.against,
-        default_branch=config.policy.default_branch,
-        event=options.event,
-    )
     path = _inside(file, repository.root)
+    head = _side(repository, options.head)
+    text = _read(file) if options.head == WORKING_TREE else repository.show(head.commit, path)
+    if text is None:
+        raise ConfigError("there is no such configuration", where=f"{path} at {options.head}")
+    config = read_config(text, name=options.config)
+    if options.against == WORKING_TREE:
+        base: str | None = _side(repository, WORKING_TREE).commit
+    else:
+        base = repository.base_of(
+            head,
+            against=options.against,
+            default_branch=config.policy.default_branch,
+            event=options.event,
+        )
     base_config, unreadable = _base_config(repository, base, path) if base else (None, "")
     stored_in = (base_config or config).baselines
+    for_own_sake = options.changes is not None
     return Sources(
         repository=repository,
-        config=config,
+        config=options.changes.of_target(config) if options.changes else config,
         text=text,
         path=path,
         head=head,
         base=base,
-        base_config=base_config,
+        base_config=base_config or config if for_own_sake else base_config,
         unreadable=unreadable,
-        stored=read_baselines(repository, base, stored_in) if base else None,
-        edited=read_baselines(repository, head.commit, config.baselines),
+        stored=read_baselines(repository, base, stored_in) if base and not for_own_sake else None,
+        edited=None if for_own_sake else read_baselines(repository, head.commit, config.baselines),
     )
+
+
+def _side(repository: Repository, ref: str) -> Snapshot:
+    if ref == WORKING_TREE:
+        return repository.snapshot()
+    return Snapshot(commit=repository.named(ref), dirty=False)
 
 
 def configuration(file: Path, name: str) -> Config:

@@ -107,6 +107,10 @@ class Repository:
             message = f"{path} is not UTF-8 text"
             raise RepositoryError(message, where=f"{path} at {ref}, byte {error.start}") from error
 
+    def named(self, ref: str) -> str:
+        """The commit of a ref. Raises RepositoryError with the nearest one."""
+        return base.named(self.git, ref)
+
     def changed(self, before: str, after: str) -> tuple[str, ...]:
         """The paths, from the root, that differ between two commits; a renamed file is two of them."""
         return tuple(self.git.names("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after))
