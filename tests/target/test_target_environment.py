@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
 import zipfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import pytest
 
 from gate.config import Target
 from gate.errors import ConfigError, EnvironmentFailure
-from gate.target.environment import Installed, install
+from gate.target.environment import Installed, install, installed
 
 ENVIRON = {
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -100,6 +103,24 @@ class Room:
         return install(
             what, worktree=worktree, env_dir=self.root / (env or f"env-{worktree.name}"), **arguments
         )
+
+    def installed(self, what: Target, worktree: Path, env: str) -> AbstractContextManager[Installed]:
+        return installed(
+            what,
+            worktree=worktree,
+            env_dir=self.root / env,
+            cache=self.cache,
+            environ=ENVIRON,
+            notify=self.said.append,
+        )
+
+    def spares(self) -> list[Path]:
+        return sorted((self.cache / "spares").glob("*"))
+
+    def cached(self) -> Path:
+        """The only environment in the cache."""
+        (name,) = self.entries()
+        return self.cache / "environments" / name / "venv"
 
     def entries(self) -> list[str]:
         return sorted(path.name for path in (self.cache / "environments").iterdir() if path.is_dir())
@@ -317,3 +338,194 @@ def test_another_language_is_installed_in_its_worktree(tmp_path: Path) -> None:
     )
     assert (worktree / "built").exists()
     assert not room.cache.exists()
+
+
+def site(env: Path) -> Path:
+    (found,) = env.glob("lib/python*/site-packages")
+    return found
+
+
+def content(env: Path) -> dict[str, bytes | str]:
+    """Every file of an environment, its own path aside; a link by where it leads."""
+    return {
+        str(path.relative_to(env)): os.readlink(path)
+        if path.is_symlink()
+        else path.read_bytes().replace(os.fsencode(env), b"HERE")
+        for path in env.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with one environment, without pip: a copy of it has few files."""
+    room = Room(tmp_path_factory.mktemp("dependencies"))
+    room.install(target(project=[]), checkout(room.root, "side"))
+    for path in site(room.cached()).iterdir():
+        if path.is_dir() and not path.name.startswith(("tiny", "__pycache__")):
+            shutil.rmtree(path)
+    return room.cache
+
+
+@pytest.fixture
+def used(tmp_path: Path, dependencies: Path) -> Room:
+    """A cache of one's own with one environment, of which one copy was given back."""
+    room = Room(tmp_path)
+    shutil.copytree(dependencies, room.cache, symlinks=True)
+    with room.installed(target(project=[]), checkout(tmp_path, "first"), "env-first"):
+        pass
+    return room
+
+
+def test_a_copy_given_back_is_used_again(used: Room) -> None:
+    """The next side has the same files, not copies, and they name its own place only."""
+    (spare,) = used.spares()
+    file = site(spare) / "tiny.py"
+    before = file.stat().st_ino
+    assert not (used.root / "env-first").exists()
+    with used.installed(target(project=[]), checkout(used.root, "again"), "env-again") as side:
+        assert used.spares() == []
+        env = used.root / "env-again"
+        assert (site(env) / "tiny.py").stat().st_ino == before
+        assert ask(side, "import sys, tiny; print(sys.prefix)") == str(env)
+        script = subprocess.run([env / "bin" / "tiny"], env={}, capture_output=True, text=True, check=True)
+        assert script.stdout.strip() == str(env)
+        assert b"env-first" not in b"".join(
+            path.read_bytes() for path in env.rglob("*") if path.is_file() and path.suffix != ".pyc"
+        )
+    assert len(used.spares()) == 1
+
+
+def test_a_copy_used_again_is_the_same_as_a_new_one(used: Room) -> None:
+    """File for file, with the same search path, so that neither side is faster for how it was made."""
+    what = target(project=[])
+    with (
+        used.installed(what, checkout(used.root, "head"), "env-head") as again,
+        used.installed(what, checkout(used.root, "base"), "env-base") as new,
+    ):
+        assert content(used.root / "env-head") == content(used.root / "env-base")
+        paths = [ask(side, "import sys; print(*sys.path, sep='|')") for side in (again, new)]
+        assert paths[0].replace("env-head", "env-base") == paths[1]
+        assert len(paths[0]) == len(paths[1])
+        assert again.packages == new.packages
+
+
+def test_what_a_side_does_to_its_copy_reaches_nobody(used: Room) -> None:
+    """Its project, edits, path files and compiled files are not in the cache, nor in any later copy."""
+    before = content(used.cached())
+    worktree = checkout(used.root, "vandal")
+    editable = "import sys; open(sys.prefix + sys.argv[1] % sys.version_info[:2], 'w').write(sys.argv[2])"
+    path = "/lib/python%d.%d/site-packages/project.pth"
+    what = target(project=[["{python}", "-c", editable, path, "{worktree}"]])
+    with used.installed(what, worktree, "env-vandal") as side:
+        assert ask(side, "import project; print(project.SIDE)") == "vandal"
+        packages = site(used.root / "env-vandal")
+        times = (packages / "tiny.py").stat()
+        text = (packages / "tiny.py").read_text()
+        (packages / "tiny.py").write_text(text.replace("1.0", "6.6"))
+        os.utime(packages / "tiny.py", ns=(times.st_atime_ns, times.st_mtime_ns))
+        (packages / "more.pth").write_text("import sys; sys.more = True\n")
+        (packages / "__pycache__").mkdir(exist_ok=True)
+        (packages / "__pycache__" / "tiny.other.pyc").write_bytes(b"x")
+        (used.root / "env-vandal" / "bin" / "tiny").write_text("exit 1\n")
+        (used.root / "env-vandal" / "pyvenv.cfg").write_text("include-system-site-packages = true\n")
+        shutil.rmtree(next(packages.glob("tiny*.dist-info")))
+    assert len(used.spares()) == 1
+    with (
+        used.installed(target(project=[]), checkout(used.root, "next"), "env-next") as side,
+        used.installed(target(project=[]), checkout(used.root, "anew"), "env-anew"),
+    ):
+        assert used.spares() == []
+        assert ask(side, "import sys, tiny; print(tiny.VERSION, hasattr(sys, 'more'))") == "1.0 False"
+        assert side.packages == (("tiny-package", "1.0"),)
+        assert content(used.root / "env-next") == content(used.root / "env-anew")
+    assert content(used.cached()) == before
+
+
+def test_a_copy_of_dependencies_installed_anew_is_not_used(used: Room) -> None:
+    """The same key may stand for other versions then: what the old copies hold is no longer in the cache."""
+    (old,) = used.spares()
+    shutil.rmtree(used.cached().parent)
+    with used.installed(target(project=[]), checkout(used.root, "later"), "env-later"):
+        assert used.spares() == [old]
+
+
+def test_a_copy_that_cannot_be_mended_is_replaced(used: Room) -> None:
+    """A new one is made, and the other is left beside it for the caller to remove."""
+    (spare,) = used.spares()
+    note = spare / "perf-gate-marks.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"lib/never-there.py": [1, 2, 3, 4, 5]}))
+    worktree = checkout(used.root, "after")
+    with used.installed(target(project=[]), worktree, "env-after") as side:
+        assert ask(side, "import tiny; print(tiny.VERSION)") == "1.0"
+        assert (used.root / "env-after-spoilt").is_dir()
+
+
+def test_a_killed_run_leaves_only_what_its_caller_removes(used: Room) -> None:
+    """Its copy is gone with its own directory; no part of it is in the cache, where the next run starts."""
+    code = re.sub(
+        r"^ {8}",
+        "",
+        f"""
+        import os, signal, sys
+        from pathlib import Path
+        from gate.config import Target
+        from gate.target.environment import installed
+        told = dict(worktree=Path(sys.argv[2]), env_dir=Path(sys.argv[3]), cache=Path(sys.argv[4]))
+        what = Target.model_validate_json(sys.argv[1])
+        with installed(what, **told, environ={ENVIRON!r}, notify=print):
+            os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        flags=re.MULTILINE,
+    )
+    what = target(project=[])
+    worktree, env = checkout(used.root, "killed"), used.root / "run" / "env-killed"
+    env.parent.mkdir()
+    arguments = (what.model_dump_json(), str(worktree), str(env), str(used.cache))
+    before = content(used.cached())
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-9, "", "")
+    assert [path.name for path in env.parent.iterdir()] == ["env-killed"]
+    assert used.spares() == []
+    shutil.rmtree(env.parent)
+    with used.installed(what, checkout(used.root, "next"), "env-next") as side:
+        assert ask(side, "import tiny; print(tiny.VERSION)") == "1.0"
+    assert content(used.cached()) == before
+    assert len(used.spares()) == 1
+
+
+def test_runs_at_once_have_a_copy_each(used: Room) -> None:
+    """One takes what was given back, the other gets a new copy, and both are given back."""
+    what = target(project=[])
+    worktrees = [checkout(used.root, name) for name in ("one", "two")]
+    both = threading.Barrier(2, timeout=60)
+    seen: list[tuple[str, int]] = []
+
+    def one(worktree: Path) -> None:
+        with used.installed(what, worktree, f"env-{worktree.name}") as side:
+            (site(used.root / f"env-{worktree.name}") / "tiny.py").write_text(
+                f"VERSION = {worktree.name!r}\n"
+            )
+            both.wait()
+            inode = (site(used.root / f"env-{worktree.name}") / "tiny.py").stat().st_ino
+            seen.append((ask(side, "import tiny; print(tiny.VERSION)"), inode))
+
+    threads = [threading.Thread(target=one, args=(worktree,)) for worktree in worktrees]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(version for version, _ in seen) == ["one", "two"]
+    assert len({inode for _, inode in seen}) == 2
+    assert len(used.spares()) == 2
+
+
+def test_an_existing_place_is_refused(used: Room) -> None:
+    """A copy never mixes with something that is there, even an empty directory."""
+    (used.root / "env-there").mkdir()
+    refused = pytest.raises(EnvironmentFailure, match="File exists")
+    with refused, used.installed(target(project=[]), checkout(used.root, "there"), "env-there"):
+        pass
+    assert len(used.spares()) == 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gate.target.venv import copy_environment
+from gate.target.venv import settle
 
 TRAMPOLINE = "#!/bin/sh\n'''exec' {} \"$0\" \"$@\"\n' '''\n"
 
@@ -30,6 +31,11 @@ def environment(origin: Path, first: str) -> Path:
     return origin
 
 
+def move(origin: Path, place: Path) -> tuple[str, ...]:
+    shutil.copytree(origin, place, symlinks=True)
+    return settle(place, origin=str(origin))
+
+
 def run_tool(env: Path) -> str:
     done = subprocess.run([env / "bin" / "tool", "a b"], capture_output=True, text=True, check=True, env={})
     return done.stdout.strip()
@@ -41,7 +47,7 @@ def test_scripts_run_with_the_copys_interpreter(tmp_path: Path, first: str, name
     """From a plain first line or through a shell, to a short path, one with a space and a long one."""
     origin = tmp_path / "o"
     environment(origin, first.format(origin / "bin" / "python"))
-    copy_environment(origin, tmp_path / name, origin=str(origin))
+    move(origin, tmp_path / name)
     (tmp_path / "o").rename(tmp_path / "gone")
     assert run_tool(tmp_path / name) == f"{tmp_path / name}/bin/python a b"
     assert (tmp_path / name / "bin" / "tool").stat().st_mode & 0o111
@@ -51,7 +57,7 @@ def test_only_what_names_the_environment_is_rewritten(tmp_path: Path) -> None:
     """Settings, path files and links follow; programs and packages' own files stay byte for byte."""
     origin = environment(tmp_path / "o", "#!/bin/sh\n")
     copy = tmp_path / "copy"
-    copy_environment(origin, copy, origin=str(origin))
+    changed = move(origin, copy)
     site = copy / "lib" / "python3" / "site-packages"
     assert (copy / "pyvenv.cfg").read_text() == f"command = python -m venv {copy}\n"
     assert (site / "more.pth").read_text() == f"{copy}/more\n"
@@ -59,11 +65,4 @@ def test_only_what_names_the_environment_is_rewritten(tmp_path: Path) -> None:
     assert (copy / "bin" / "program").read_bytes() == b"\x7fELF\0" + bytes(origin)
     assert (copy / "bin" / "python3").readlink() == copy / "bin" / "python"
     assert (copy / "bin" / "python").readlink() == Path(sys.executable)
-
-
-def test_an_existing_place_is_refused(tmp_path: Path) -> None:
-    """A copy never mixes with something that is there."""
-    origin = environment(tmp_path / "o", "#!/bin/sh\n")
-    (tmp_path / "there").mkdir()
-    with pytest.raises(FileExistsError):
-        copy_environment(origin, tmp_path / "there", origin=str(origin))
+    assert sorted(changed) == ["bin/python3", "lib/python3/site-packages/more.pth", "pyvenv.cfg"]
