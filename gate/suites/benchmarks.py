@@ -428,8 +428,14 @@ class _Suite:
         return shown(text, self._secrets, limit=_SHOWN)
 
     def tail(self) -> tuple[str, ...]:
-        """The end of pytest's log, without secrets; whole once pytest is closed."""
-        return tuple(redact("\n".join(_lines(self._log)), self._secrets).splitlines()[-_TAIL:])
+        """The end of pytest's log, without secrets; whole once pytest is closed.
+
+        Of a crash the place and what is called there: that is where Python's own dump of it begins.
+        """
+        lines = redact("\n".join(_lines(self._log)), self._secrets).splitlines()
+        crashes = [at for at, line in enumerate(lines) if line.startswith("Fatal Python error")]
+        start = min(crashes[-1] if crashes else len(lines), max(0, len(lines) - _TAIL))
+        return tuple(lines[start : start + _TAIL])
 
     def late(self, case: Case | None = None) -> GateError:
         """Closes, and says so."""
