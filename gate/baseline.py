@@ -15,7 +15,9 @@ from typing import Any
 from gate.errors import BaselineError
 from gate.model import (
     BASELINE_SCHEMA,
+    GATED,
     METRICS,
+    Accept,
     Case,
     Command,
     DataKey,
@@ -56,7 +58,8 @@ def _case(planned: PlannedCase, side: SideRun) -> dict[str, Any]:
         if sample.case == planned.case and sample.metric.kind is Kind.EXACT
     }
     seen = side.seen(planned.case) or Evidence(case=planned.case, side="head")
-    return {
+    slower = {each.metric: each.value for each in side.slower if each.case == planned.case}
+    return ({"slower": slower} if slower else {}) | {
         "label": planned.label,
         "definition": planned.definition,
         "writes": planned.writes,
@@ -115,6 +118,7 @@ def _side(document: dict[str, Any], ref: str) -> SideRun:
     cases: list[PlannedCase] = []
     samples: list[Sample] = []
     evidence: list[Evidence] = []
+    slower: list[Accept] = []
     for identity, held in document["cases"].items():
         case = Case.parse(identity)
         cases.append(
@@ -122,6 +126,7 @@ def _side(document: dict[str, Any], ref: str) -> SideRun:
         )
         samples += [_sample(case, name, values) for name, values in held["metrics"].items()]
         evidence.append(_evidence(case, held))
+        slower += [_slower(case, name, value) for name, value in held.get("slower", {}).items()]
     data_key = DataKey(
         dataset=key["dataset"],
         postgres=key["postgres"],
@@ -134,7 +139,14 @@ def _side(document: dict[str, Any], ref: str) -> SideRun:
         cases=tuple(cases),
         samples=tuple(samples),
         evidence=tuple(evidence),
+        slower=tuple(slower),
     )
+
+
+def _slower(case: Case, name: str, value: float) -> Accept:
+    if name not in GATED or not (math.isfinite(value) and value >= 1):
+        raise ValueError(f"{case}: slower holds ratios from 1 of {' or '.join(GATED)}, not {name} {value}")
+    return Accept(case=case, metric=name, value=float(value))
 
 
 def _sample(case: Case, name: str, values: list[float]) -> Sample:
@@ -177,6 +189,7 @@ def joined(sides: Iterable[SideRun]) -> SideRun | None:
         cases=tuple(planned for side in several for planned in side.cases),
         samples=tuple(sample for side in several for sample in side.samples),
         evidence=tuple(item for side in several for item in side.evidence),
+        slower=tuple(each for side in several for each in side.slower),
     )
 
 
@@ -218,4 +231,6 @@ def updated(stored: SideRun | None, head: SideRun, cases: frozenset[Case] | None
         + tuple(s for s in head.samples if s.case in cases),
         evidence=tuple(e for e in stored.evidence if e.case not in cases)
         + tuple(e for e in head.evidence if e.case in cases),
+        slower=tuple(a for a in stored.slower if a.case not in cases)
+        + tuple(a for a in head.slower if a.case in cases),
     )

@@ -382,13 +382,26 @@ class SideInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """A row whose new value the pull request's own baseline edit accepts. value: of a time, the ratio."""
+
+    case: Case
+    metric: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SideRun:
-    """One side's numbers: a Run cut to one side, or a stored baseline. What `compare` takes."""
+    """One side's numbers: a Run cut to one side, or a stored baseline. What `compare` takes.
+
+    slower: of a baseline, the times that a pull request accepts, as ratios to its base.
+    """
 
     side: SideInfo
     cases: tuple[PlannedCase, ...]
     samples: tuple[Sample, ...]
     evidence: tuple[Evidence, ...] = ()
+    slower: tuple[Accept, ...] = ()
 
     def sample(self, case: Case, metric: str) -> Sample | None:
         return next((s for s in self.samples if s.case == case and s.metric.name == metric), None)
@@ -624,15 +637,6 @@ class Finding:
     level: Level
     text: str
     case: Case | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accept:
-    """A row whose new value the pull request's own baseline edit accepts."""
-
-    case: Case
-    metric: str
-    value: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

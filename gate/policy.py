@@ -7,6 +7,7 @@ anything here never needs a new measurement.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -131,7 +132,8 @@ def accept(
     """Unblock what the pull request's own baseline edit accepts; the row stays red.
 
     edited: the baseline as head holds it. A value counts only where it equals what was measured and
-    differs from base's file; a missing case where base's file has it and the edited one does not.
+    differs from base's file; a missing case where base's file has it and the edited one does not; a time
+    where the edit names a ratio that base's file does not, up to what is allowed above it.
     Failures cannot be accepted.
     """
     rows: list[Comparison] = []
@@ -139,7 +141,8 @@ def accept(
     for row in comparisons:
         if row.blocking and edited is not None and _accepted(row, base, edited, head):
             rows.append(dataclasses.replace(row, outcome=Outcome.ACCEPTED, blocking=False))
-            accepts.append(Accept(case=row.case, metric=row.metric, value=row.head))
+            value = row.ratio if row.kind is Kind.TIMING else row.head
+            accepts.append(Accept(case=row.case, metric=row.metric, value=value))
         else:
             rows.append(row)
     return tuple(rows), tuple(accepts)
@@ -148,6 +151,11 @@ def accept(
 def _accepted(row: Comparison, base: SideRun | None, edited: SideRun, head: SideRun) -> bool:
     if row.outcome is Outcome.MISSING:
         return base is not None and base.has(row.case) and not edited.has(row.case)
+    if row.kind is Kind.TIMING:
+        named = {each.value for each in edited.slower if (each.case, each.metric) == (row.case, row.metric)}
+        named -= {each.value for each in base.slower if each.case == row.case} if base else set()
+        ratio, room = row.ratio or math.inf, 1 + (row.allowed or 0.0)
+        return any(value is not None and ratio <= value * room for value in named)
     if row.metric == "errors" or row.head is None:
         return False
     sample = edited.sample(row.case, row.metric)
@@ -272,35 +280,92 @@ def _incomparable(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
 
 
 def _undecided(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
-    """One reason for all times that these pairs could not tell, worst first, and what could have been."""
+    """One reason for all times that these pairs could not tell: why, what would settle it, the slowest."""
     rows = [row for row in comparisons if row.outcome is Outcome.INCONCLUSIVE]
     if not rows:
         return ()
     rows.sort(key=lambda row: (-(row.ratio or 0.0), str(row.case)))
     judged = sum(row.kind is Kind.TIMING for row in comparisons)
-    shown = "; ".join(f"{row.label} {_unsure(row)}" for row in rows[:3])
-    more = f"; and {len(rows) - 3} more" if len(rows) > 3 else ""
-    return (f"{len(rows)} of {_count(judged, 'time')} could not be told: {shown}{more}",)
+    groups = unsettled(rows)
+    if len(rows) == 1:
+        why = f"{rows[0].label} {_unsure(rows[0])}; it {groups[0][1]}"
+    else:
+        why = f"they {groups[0][1]}" if len(groups) == 1 else "; ".join(f"{n} {text}" for n, text in groups)
+        shown = ", ".join(f"{row.label} {_signed(row.ratio)}" for row in rows[: 3 if len(rows) <= 3 else 1])
+        why += f"; {shown}" if len(rows) <= 3 else f"; the slowest is {shown}"
+    return (f"{len(rows)} of {_count(judged, 'time')} could not be told: {why}",)
+
+
+# By a caveat's code: what is the matter with the times that carry it, and what would settle it.
+_UNSETTLED = {
+    "time-budget": ("did not fit the time budget", "a larger --time-budget"),
+    "too-noisy": ("varied too much for the pairs there were", "a quieter machine"),
+    "control": ("cannot be trusted", "a quieter machine"),
+    "unsteady": ("changed from visit to visit of one side", "a quieter machine"),
+    "drift": ("drifted from pair to pair", "a quieter machine"),
+    "clock": ("passed too fast for the clock", "more work in each round"),
+    "no-times": ("could not be had on both sides", ""),
+    "not-confirmed": ("were not confirmed under the rules that count now", "measuring again"),
+}
+
+
+def unsettled(rows: Sequence[Comparison]) -> tuple[tuple[int, str], ...]:
+    """Why these inconclusive times could not be told and what would settle it: how many, and a predicate.
+
+    One for each code of a first caveat, the most frequent first: (3, "did not fit the time budget (a larger
+    --time-budget would settle them)").
+    """
+    groups: dict[str, list[Comparison]] = {}
+    for row in rows:
+        groups.setdefault(row.caveats[0].code if row.caveats else "", []).append(row)
+    ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+    return tuple((len(several), _predicate(code, several)) for code, several in ordered)
+
+
+def _predicate(code: str, rows: Sequence[Comparison]) -> str:
+    first = next((caveat.text for caveat in rows[0].caveats), "no reason was recorded")
+    why, settles = _UNSETTLED.get(code, (f"could not be told: {first}", ""))
+    if code == "control":
+        why += f": {first}"
+    needed = [row.needed for row in rows if row.needed is not None]
+    if code == "too-noisy" and len(needed) == len(rows):
+        settles = f"about {max(needed)} pairs{' each' if len(rows) > 1 else ''} or {settles}"
+    return f"{why} ({settles} would settle {'it' if len(rows) == 1 else 'them'})" if settles else why
 
 
 def _unsure(row: Comparison) -> str:
-    measured = f"{(row.ratio - 1) * 100:+.1f} %" if row.ratio is not None else "unknown"
-    return measured + (f" (from {row.mde * 100:.1f} % it would have been caught)" if row.mde else "")
+    """ "+3.1 % (-2.0 % to +8.4 %; from 9.6 % it would have been caught)"."""
+    known = []
+    if row.interval is not None:
+        known.append(f"{_signed(row.interval.low)} to {_signed(row.interval.high)}")
+    if row.mde is not None:
+        known.append(f"from {row.mde * 100:,.1f} % it would have been caught")
+    return _signed(row.ratio) + (f" ({'; '.join(known)})" if known else "")
+
+
+def _signed(ratio: float | None) -> str:
+    return f"{(ratio - 1) * 100:+,.1f} %" if ratio is not None else "unknown"
 
 
 def slower(row: Comparison) -> str:
-    """A time for a sentence: "12.3 % slower (4.10 -> 4.60 ms), at least 9.8 %"."""
+    """A time for a sentence: "12.3 % slower (4.1 -> 4.6 ms), at least 9.8 %"."""
     ratio = row.ratio or 1.0
     word = "slower" if ratio >= 1 else "faster"
-    text = f"{abs(ratio - 1) * 100:.1f} % {word} ({_milli(row.base)} -> {_milli(row.head)} ms)"
+    text = f"{abs(ratio - 1) * 100:,.1f} % {word} ({_times(row.base or 0.0, row.head or 0.0)})"
     if row.interval is None:
         return text
     least = row.interval.low - 1 if ratio >= 1 else 1 - row.interval.high
-    return f"{text}, at least {max(0.0, least) * 100:.1f} %"
+    return f"{text}, at least {least * 100:,.1f} %" if least > 0 else text
 
 
-def _milli(seconds: float | None) -> str:
-    return f"{(seconds or 0.0) * 1000:,.3g}"
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
+
+
+def _times(base: float, head: float) -> str:
+    """Seconds with three digits, in the unit that the longer one wants: "4.1 -> 4.6 ms"."""
+    size, unit = next((each for each in _UNITS if max(base, head) >= each[0]), (1e-9, "ns"))
+    shown = (f"{each:,.0f}" if each >= 999.5 else f"{each:.3g}" for each in (base / size, head / size))
+    return f"{' -> '.join(shown)} {unit}"
 
 
 def _passed(comparisons: Sequence[Comparison], *, against: str, adoption: bool) -> str:

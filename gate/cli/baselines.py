@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import tempfile
@@ -14,7 +15,7 @@ from gate.cli.sources import LAST_REPORT, SUITES, read_suites
 from gate.errors import ConfigError, MeasurementError
 from gate.explain import failure_of
 from gate.judge import run_of
-from gate.model import ERRORS, Case, Report, SideRun
+from gate.model import ERRORS, Accept, Case, Kind, Outcome, Report, SideRun
 from gate.schema import report_from_json
 from gate.target.repository import Repository
 
@@ -103,7 +104,12 @@ def head_of(report: Report) -> SideRun:
     head = run_of(report).cut("head")
     if head is None:
         raise ConfigError("this report holds no measurement of head", hint="measure again: perf-gate run")
-    return baseline.storable(head)
+    slower = tuple(
+        Accept(case=row.case, metric=row.metric, value=round(row.ratio, 4))
+        for row in report.comparisons
+        if row.kind is Kind.TIMING and row.outcome in (Outcome.REGRESSED, Outcome.ACCEPTED) and row.ratio
+    )
+    return baseline.storable(dataclasses.replace(head, slower=slower))
 
 
 def named_cases(names: tuple[str, ...], *sides: SideRun | None) -> frozenset[Case]:
