@@ -680,23 +680,6 @@ def test_a_target_in_another_language_has_no_benchmarks(tmp_path):
         Project(tmp_path, "").run()
 
 
-def test_plugins_that_would_disturb_timing_are_kept_out(project):
-    """Spreading over processes, coverage and shuffling do not reach the benchmarks."""
-    probe = [project.python, "-c", "import xdist, pytest_cov, pytest_randomly"]
-    installed = subprocess.run(probe, check=False, stderr=subprocess.DEVNULL)
-    if installed.returncode:
-        pytest.skip("needs an interpreter with pytest-xdist, pytest-cov and pytest-randomly")
-    project.write("pytest.ini", "[pytest]\naddopts = -n 2 --dist loadscope --cov=. --cov-report=html\n")
-    names = [f"test_{letter}" for letter in "abcdefgh"]
-    text = "\n".join(f"def {name}(benchmark):\n    benchmark(int)" for name in names)
-    project.write("benchmarks/test_a.py", text)
-    before = project.files()
-    found = project.run()
-    assert list(found) == [f"benchmarks/test_a.{name}" for name in names]
-    assert all(visit.values for visit in found.values())
-    assert project.files() == before
-
-
 def test_what_is_put_on_the_projects_path_shadows_nothing(project):
     """It is one file, whose name no project has."""
     project.write(

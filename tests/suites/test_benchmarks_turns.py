@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +21,7 @@ import pytest
 from gate.config import Benchmarks
 from gate.errors import MeasurementError
 from gate.model import Case, Side
+from gate.suites import benchmarks
 from gate.suites.benchmarks import BenchmarkWorker, Terms, open_benchmarks
 from gate.suites.turns import LivePytest, Silent
 from gate.suites.worker import Visit, WorkerDied
@@ -915,3 +919,176 @@ def test_secrets_stay_out_of_a_dead_workers_tail(twins):
     tail = "".join(died.value.tail)
     assert "***" in tail
     assert "rather-long" not in tail
+
+
+def test_the_plugin_is_written_for_old_interpreters():
+    """A project's Python may be older than the gate's."""
+    source = Path(benchmarks.__file__).with_name("pytest_plugin.py").read_text()
+    ast.parse(source, feature_version=(3, 8))
+
+
+def interpreter(version: str) -> str | None:
+    """A Python of that version on this machine, on PATH or pyenv's."""
+    versions = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+    found = sorted(versions.glob(f"{version}.*/bin/python"))
+    return str(found[-1]) if found else shutil.which(f"python{version}")
+
+
+class Environments:
+    """Environments with other versions and plugins, each made once in a session, where it is first used."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._made: dict[tuple[str, ...], str] = {}
+
+    def python(self, version: str, *packages: str) -> str:
+        """Skips the test where the version is not on this machine, or where there is no package index."""
+        key = (version, *packages)
+        if key not in self._made:
+            home = self._root / str(len(self._made))
+            base = interpreter(version)
+            if base is None:
+                pytest.skip(f"needs Python {version}")
+            subprocess.run([base, "-m", "venv", "--without-pip", str(home)], check=True)
+            python = str(home / "bin" / "python")
+            install = ["-m", "pip", "--python", python, "install", "--quiet", *packages]
+            done = subprocess.run([sys.executable, *install], check=False, capture_output=True, text=True)
+            if done.returncode:
+                pytest.skip(f"pip cannot install {' '.join(packages)}: {done.stderr.strip()[-200:]}")
+            self._made[key] = python
+        return self._made[key]
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Environments:
+    return Environments(tmp_path_factory.mktemp("environments"))
+
+
+OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
+SEVERAL = """
+import asyncio, gc, pytest, time
+from events import happened
+
+@pytest.fixture(scope="module")
+def held():
+    happened("set up")
+    yield
+    happened("torn down")
+
+@pytest.mark.benchmark(group="g", min_rounds=3, warmup=True, warmup_iterations=5, disable_gc=True)
+@pytest.mark.parametrize("size", [10, 100])
+def test_plain(benchmark, held, size):
+    assert len(benchmark(list, range(size))) == size
+    assert benchmark.stats.stats.rounds == 8
+
+def test_pedantic(benchmark, held):
+    how = dict(setup=lambda: (([3, 1, 2],), {}), rounds=4, warmup_rounds=1)
+    assert benchmark.pedantic(sorted, **how) == [1, 2, 3]
+    assert benchmark.stats.stats.rounds == 4
+
+def test_async(benchmark):
+    async def work():
+        await asyncio.sleep(0)
+    benchmark(lambda: asyncio.run(work()))
+
+def test_fails(benchmark):
+    benchmark(lambda: 1 / 0)
+
+def test_unused(benchmark):
+    pass
+"""
+
+
+@pytest.mark.parametrize("mode", ["timing", "count"])
+@pytest.mark.parametrize(
+    ("version", "packages"),
+    [
+        (OWN, ("pytest-benchmark==4.0.0", "pytest<8")),
+        (OWN, ("pytest-benchmark==5.0.1", "pytest<9")),
+        ("3.12", ("pytest-benchmark",)),
+        ("3.13", ("pytest-benchmark",)),
+    ],
+    ids=["4.0.0", "5.0.1", "python-3.12", "python-3.13"],
+)
+def test_other_versions(twins, environments, version, packages, mode):
+    """Both major versions of pytest-benchmark, and later Pythons, take turns alike."""
+    twins.python = environments.python(version, *packages)
+    text = SEVERAL if mode == "timing" else SEVERAL.replace("    assert benchmark.stats", "    # ")
+    twins.write("benchmarks/test_a.py", text)
+    twins.measure(mode=mode)
+    for side in SIDES:
+        measured = ("test_plain", "test_pedantic", "test_async")
+        counts = [len(twins.values(side, f"test_a.{name}")) for name in measured]
+        assert counts == ([16, 4, 8] if mode == "timing" else [0, 0, 0])
+        ends = {name.rpartition(".")[2]: end for name, end in twins.ends[side].items()}
+        assert "ZeroDivisionError" in ends.pop("test_fails").failures[0]
+        assert ends.pop("test_unused").skipped == NO_TIME
+        assert set(ends.values()) == {Visit()}
+        assert twins.what(side) == ["set up", "torn down"]
+
+
+PLUGINS = ("pytest-benchmark[aspect]", "pytest-xdist", "pytest-cov", "pytest-randomly", "pytest-timeout")
+PLUGINS += ("pytest-rerunfailures", "pytest-forked")
+
+
+@pytest.fixture
+def with_plugins(twins: Twins, environments: Environments) -> Twins:
+    twins.python = environments.python(OWN, *PLUGINS)
+    return twins
+
+
+@pytest.mark.parametrize(
+    "addopts",
+    [
+        "-n 2 --dist loadscope --cov=. --cov-report=html",
+        "-n 2 -p no:randomly --benchmark-only",
+        "-x -n auto --benchmark-autosave --forked",
+        "--reruns 2 --timeout 100",
+    ],
+)
+def test_plugins_that_would_disturb_timing_are_kept_out(with_plugins, addopts):
+    """Spreading over processes, coverage, shuffling and repeating do not reach the benchmarks."""
+    twins = with_plugins
+    twins.write("pytest.ini", f"[pytest]\naddopts = {addopts}\n")
+    names = [f"test_{letter}" for letter in "abcdefgh"]
+    text = "".join(f"def {name}(benchmark):\n    benchmark(int)\n" for name in names)
+    text += "def test_z(benchmark):\n    happened('failed')\n    assert 1 == 2\n"
+    twins.write("benchmarks/test_a.py", "from events import happened\n" + text)
+    before = set((twins.root / "head").rglob("*"))
+    twins.measure()
+    assert [case.name for case in twins.ready["head"]] == [f"test_a.{name}" for name in (*names, "test_z")]
+    for side in SIDES:
+        assert all(len(twins.values(side, f"test_a.{name}")) == 8 for name in names)
+        assert "assert 1 == 2" in twins.ends[side]["test_a.test_z"].failures[0]
+        assert twins.what(side) == ["failed"]
+    assert set((twins.root / "head").rglob("*")) == before
+
+
+def test_to_wait_for_a_turn_is_not_to_hang(with_plugins):
+    """pytest-timeout would end a test that stands still while the other side is measured."""
+    twins = with_plugins
+    twins.write("pytest.ini", "[pytest]\ntimeout = 0.5\n")
+    twins.write("benchmarks/test_a.py", ORDER)
+    twins.open(sides=["head"])
+    head = twins.workers["head"]
+    head.next()
+    head.prepare()
+    time.sleep(0.7)
+    assert len(head.visit(1).values) == 1
+    assert head.finish() == Visit()
+
+
+def test_a_woven_function_is_measured(with_plugins):
+    """benchmark.weave: the project's own call of the function is the benchmark."""
+    twins = with_plugins
+    twins.write("work.py", "def work():\n    return 7\ndef use():\n    return work()\n")
+    twins.write(
+        "benchmarks/test_a.py",
+        "import work\n"
+        "def test_x(benchmark):\n    benchmark.weave('work.work')\n    assert work.use() == 7\n"
+        "def test_y(benchmark_weave):\n    benchmark_weave('work.work')\n    assert work.use() == 7\n",
+    )
+    twins.measure()
+    for side in SIDES:
+        assert set(twins.ends[side].values()) == {Visit()}
+        assert len(twins.values(side, "test_a.test_x")) == len(twins.values(side, "test_a.test_y")) == 8
