@@ -280,7 +280,7 @@ def _incomparable(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
 
 
 def _undecided(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
-    """One reason for all times that these pairs could not tell: why, what would settle it, the slowest."""
+    """One reason for all times that these pairs could not tell: why, what would, and the slowest."""
     rows = [row for row in comparisons if row.outcome is Outcome.INCONCLUSIVE]
     if not rows:
         return ()
@@ -296,7 +296,7 @@ def _undecided(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     return (f"{len(rows)} of {_count(judged, 'time')} could not be told: {why}",)
 
 
-# By a caveat's code: what is the matter with the times that carry it, and what would settle it.
+# By a caveat's code: what is the matter with the times that carry it, and what would tell.
 _UNSETTLED = {
     "time-budget": ("did not fit the time budget", "a larger --time-budget"),
     "too-noisy": ("varied too much for the pairs there were", "a quieter machine"),
@@ -310,10 +310,10 @@ _UNSETTLED = {
 
 
 def unsettled(rows: Sequence[Comparison]) -> tuple[tuple[int, str], ...]:
-    """Why these inconclusive times could not be told and what would settle it: how many, and a predicate.
+    """Why these inconclusive times could not be told and what would tell: how many, and a predicate.
 
     One for each code of a first caveat, the most frequent first: (3, "did not fit the time budget (a larger
-    --time-budget would settle them)").
+    --time-budget would tell)").
     """
     groups: dict[str, list[Comparison]] = {}
     for row in rows:
@@ -324,13 +324,13 @@ def unsettled(rows: Sequence[Comparison]) -> tuple[tuple[int, str], ...]:
 
 def _predicate(code: str, rows: Sequence[Comparison]) -> str:
     first = next((caveat.text for caveat in rows[0].caveats), "no reason was recorded")
-    why, settles = _UNSETTLED.get(code, (f"could not be told: {first}", ""))
+    why, remedy = _UNSETTLED.get(code, (f"could not be told: {first}", ""))
     if code == "control":
         why += f": {first}"
     needed = [row.needed for row in rows if row.needed is not None]
     if code == "too-noisy" and len(needed) == len(rows):
-        settles = f"about {max(needed)} pairs{' each' if len(rows) > 1 else ''} or {settles}"
-    return f"{why} ({settles} would settle {'it' if len(rows) == 1 else 'them'})" if settles else why
+        remedy = f"about {max(needed)} pairs or {remedy}"
+    return f"{why} ({remedy} would tell)" if remedy else why
 
 
 def _unsure(row: Comparison) -> str:

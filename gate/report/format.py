@@ -11,7 +11,7 @@ import re
 import shlex
 import unicodedata
 
-from gate.model import Comparison
+from gate.model import Comparison, Interval, Kind
 
 NAME_LIMIT = 120  # characters of a foreign name
 UNKNOWN = "-"
@@ -75,6 +75,28 @@ def percent(ratio: float) -> str:
     return f"{text} %"
 
 
+def tenths(ratio: float) -> str:
+    """A ratio of times as a signed change, to a tenth of a percent: 1.0934 as "+9.3 %", 0.9996 as "0.0 %".
+
+    Hundredths of a percent of a time are noise, and a column of them cannot be read.
+    """
+    change = (ratio - 1) * 100
+    if not math.isfinite(change):
+        return UNKNOWN
+    text = f"{change:+,.0f}" if abs(change) >= 99.95 else f"{change:+.1f}"
+    return f"{'0.0' if float(text.replace(',', '')) == 0 else text} %"
+
+
+def bounds(interval: Interval) -> str:
+    """ "+9.8 % to +15.1 %"."""
+    return f"{tenths(interval.low)} to {tenths(interval.high)}"
+
+
+def roughly(value: float) -> str:
+    """0.6412 as "64 %"."""
+    return f"{value * 100:,.0f} %" if math.isfinite(value) else UNKNOWN
+
+
 def value(number: float | None, unit: str) -> str:
     """One value in its metric's unit; "-" where there is none. Plain counts carry no unit."""
     if number is None:
@@ -85,11 +107,11 @@ def value(number: float | None, unit: str) -> str:
 
 
 def both(base: float | None, head: float | None, unit: str) -> tuple[str, str]:
-    """Two values side by side; where rounding would hide a difference, both exactly."""
+    """Two values side by side; where rounding would hide a difference of counts, both exactly."""
     shown = value(base, unit), value(head, unit)
-    if base is None or head is None or base == head or shown[0] != shown[1]:
+    if unit == "s" or base is None or head is None or base == head or shown[0] != shown[1]:
         return shown
-    exact = "s" if unit == "s" else "B" if unit == "bytes" else ""
+    exact = "B" if unit == "bytes" else ""
     return f"{base:,.9g} {exact}".strip(), f"{head:,.9g} {exact}".strip()
 
 
@@ -98,7 +120,7 @@ def change(row: Comparison) -> str:
     if row.metric == "case":
         return "gone"
     if row.ratio is not None:
-        return percent(row.ratio)
+        return tenths(row.ratio) if row.kind is Kind.TIMING else percent(row.ratio)
     if row.base == 0 and row.head:
         return f"0 -> {value(row.head, row.unit)}"
     return "0 %" if row.base is not None and row.base == row.head else UNKNOWN
@@ -152,7 +174,20 @@ def shortened(text: str, limit: int) -> str:
     return cut(text, limit)
 
 
+def reason(text: str, limit: int) -> str:
+    """A reason, "GET /songs: 3 -> 202 queries; SELECT ... ran 200 times (was 1)", at most `limit` long.
+
+    The statement gives way, not what is said before it nor what it cost.
+    """
+    text = flat(text, 20 * limit)
+    found = _QUOTED.search(text)
+    if len(text) <= limit or found is None or found.end() > limit - 60:
+        return cut(text, limit)
+    return text[: found.end()] + shortened(text[found.end() :], limit - found.end())
+
+
 _STATEMENT = re.compile(r"(?:select|insert|update|delete|with|merge)\b", re.IGNORECASE)
+_QUOTED = re.compile(rf"; (?={_STATEMENT.pattern})", re.IGNORECASE)
 _COST = re.compile(r"(?: ran |: )[\d,.]+ [^:]*$")
 _LEAST = tuple(
     (re.compile(pattern, re.IGNORECASE), short)

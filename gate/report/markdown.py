@@ -18,12 +18,13 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from gate.model import BudgetCheck, Difference, Report, State
 from gate.report import format as f
-from gate.report import rows, says
-from gate.report.rows import Mark, Row
-from gate.report.text import budget_mark, timing
+from gate.report import interval, rows, says
+from gate.report.rows import Mark, Row, Time
+from gate.report.text import budget_mark, legend, timing
 
 _CAUSE = 240  # characters of a cause under its row
 _SQL = 2000  # characters of a statement in the evidence
+_UNCLEAR = 8  # times that could not be told, of those outside of the fold
 _NUMEROUS = 1_000_000
 _ICONS = {
     "BLOCKED": "🔴 blocked",
@@ -175,12 +176,12 @@ def _left_out(view: View, room: Room) -> tuple[str, ...]:
     """What the cut took, in words: ("12 of 72 rows", ...)."""
     sizes = view.sizes(room)
     words = {
-        "every": "rows of the whole table",
+        "every": "rows of the table of counts",
         "times": "times",
         "statements": "cases' statements",
         "new": "new cases",
         "improved": "improved rows",
-        "met": "budgets met",
+        "met": "budgets met or with too few values",
         "doubts": "findings and caveats",
         "others": "rows that do not block",
         "budgets": "budgets not met",
@@ -195,10 +196,14 @@ def _left_out(view: View, room: Room) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A row of a table: cells in order; foreign text as plain str, what was made here as Inert."""
+    """A row of a table: cells in order; foreign text as plain str, what was made here as Inert.
+
+    timed: of the table of times, whose columns are others.
+    """
 
     cells: tuple[str, ...]
     below: tuple[str, ...] = ()
+    timed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,13 +232,20 @@ class View:
     every: tuple[Line, ...]
     budgets: tuple[Line, ...]
     met: tuple[Line, ...]
+    few: bool
     times: tuple[Line, ...]
-    based: bool
+    times_first: bool
+    ruler: Inert
+    legend: Inert
+    compared: bool
     doubts: tuple[tuple[Inert, str], ...]
     statements: tuple[Proof, ...]
     environment: str
     timeline: str
+    measuring: tuple[str, ...]
     tool: str
+    dirty: bool
+    allow: bool
     adopt: Inert | None
     accept: Inert | None
     reproduce: Inert
@@ -257,10 +269,21 @@ _STATES = {
 def _view(report: Report) -> View:
     shown = rows.ordered(report)
     reasons = says.reasons(report)
-    blocked = [row for row in shown if row.mark is Mark.BLOCKED]
+    changed = rows.changed(shown)
+    blocked = [row for row in changed if row.mark is Mark.BLOCKED]
+    others = _visible([row for row in changed if row.mark in _MAIN[1:]])
+    improved = [row for row in changed if row.mark is Mark.IMPROVED]
+    end = interval.scale(report.comparisons)
+    every = rows.times(report, shown)
     # Rows say again what further reasons say, except where there is no row to say it.
     spoken = report.verdict.state in (State.BLOCKED, State.ACCEPTED)
     accept, adopt = says.accepting(report), says.adopting(report)
+
+    def lines(judged: Sequence[Row]) -> tuple[Line, ...]:
+        below = says.below(judged, shown, said=says.untold(report), limit=_CAUSE)
+        made = (_line(row, end) for row in judged)
+        return tuple(dataclasses.replace(line, below=notes) for line, notes in zip(made, below, strict=True))
+
     return View(
         icon=Inert(_STATES[report.verdict.state]),
         state=Inert(report.verdict.state.value),
@@ -268,57 +291,65 @@ def _view(report: Report) -> View:
         also=() if spoken else reasons[1:6],
         tally=Inert(says.tally(shown)),
         sides=_sides(report),
-        blocked=_lines(blocked),
+        blocked=lines(blocked),
         compact=_compact(blocked),
-        others=_lines([row for row in shown if row.mark in _MAIN[1:] and not rows.alone(row)]),
-        improved=_lines([row for row in shown if row.mark is Mark.IMPROVED]),
+        others=lines(others),
+        improved=lines(improved),
         new=_new([row for row in shown if rows.alone(row)]),
-        every=tuple(_line(row) for row in shown),
-        budgets=_budgets(report, met=False),
-        met=_budgets(report, met=True),
-        times=_times(report),
-        based=any(each.base_p50 is not None for each in report.timings),
+        every=tuple(_line(row, end) for row in shown if not row.timed),
+        budgets=_budgets(report, folded=False),
+        met=_budgets(report, folded=True),
+        few=bool(rows.too_few(report.budgets)),
+        times=tuple(_time(time, end) for time in every) or _own_times(report),
+        times_first=rows.times_first(shown),
+        ruler=_drawn(interval.ruler(end)),
+        legend=Inert(_MARKS.sub(r"`\1`", legend(report))),
+        compared=bool(every),
         doubts=_doubts(report, shown),
         statements=tuple(_statements(shown)),
         environment=says.environment(report),
         timeline=says.timeline(report),
+        measuring=says.measuring(report),
         tool=f.clean(report.tool),
+        dirty=report.sides.head.dirty,
+        allow=bool(says.allowing(report)),
         adopt=fenced("\n".join(adopt), "sh") if adopt else None,
         accept=fenced("\n".join(("perf-gate run", *accept)), "sh") if accept else None,
         reproduce=fenced(says.reproducing(report), "sh"),
     )
 
 
+def _visible(judged: Sequence[Row]) -> list[Row]:
+    """Without most of the times that could not be told, where they are many: the fold has them all."""
+    unclear = [row for row in judged if row.timed and row.mark is Mark.UNCLEAR]
+    hidden = {row.comparison.case for row in unclear[_UNCLEAR:]}
+    return [row for row in judged if not (row.timed and row.comparison.case in hidden)]
+
+
 def _sides(report: Report) -> Inert:
     """Base and head with their commits in code: a bare commit id would become a link."""
-    base, head = report.sides.base, report.sides.head
-    edited = " with uncommitted edits" if head.dirty else ""
-    return Inert(f"{says.base(base, report, quote=code)}, head {code(says.ref(head))}{edited}")
+    return Inert(f"{says.base(report.sides.base, report, quote=code)}, {says.head(report, quote=code)}")
 
 
-def _line(row: Row) -> Line:
+_MARKS = re.compile(r"(?<!\S)([#=:<>])(?!\S)")  # of the legend, which must not act as Markdown
+
+
+def _drawn(picture: str) -> Inert:
+    """A drawing in code whose columns stay where they are: spaces of code may fold, these do not."""
+    return code(picture.replace(" ", "\u00a0")) if picture else Inert(f.UNKNOWN)
+
+
+def _line(row: Row, end: float) -> Line:
     comparison = row.comparison
     base, head = f.both(comparison.base, comparison.head, comparison.unit)
     allowed = f.UNKNOWN if comparison.allowed is None else f.share(comparison.allowed)
-    numbers = (base, head, f.change(comparison), allowed)
-    return Line(
-        cells=(
-            whole(_ICONS[row.mark.value]),
-            f.clean(row.title),
-            f.clean(comparison.metric, 40),
-            *map(whole, numbers),
-        )
-    )
-
-
-def _lines(shown: Sequence[Row]) -> tuple[Line, ...]:
-    """Rows with what stands below them; a cause once where neighbours share it."""
-    found, before = [], ""
-    for row in shown:
-        below = says.notes(row, limit=_CAUSE, repeated=before)
-        found.append(dataclasses.replace(_line(row), below=below))
-        before = row.comparison.cause.summary if row.comparison.cause else ""
-    return tuple(found)
+    change = whole(f.change(comparison))
+    mark, title = whole(_ICONS[row.mark.value]), f.clean(row.title)
+    sides = whole(base), whole(head), change
+    if row.timed:
+        drawn = _drawn(interval.picture(comparison, end))
+        return Line(cells=(mark, title, *sides, drawn, whole(allowed)), timed=True)
+    return Line(cells=(mark, title, f.clean(comparison.metric, 40), *sides, whole(allowed)))
 
 
 def _compact(blocked: Sequence[Row]) -> tuple[Line, ...]:
@@ -347,10 +378,14 @@ def _new(alone: Sequence[Row]) -> tuple[Line, ...]:
     )
 
 
-def _budgets(report: Report, *, met: bool) -> tuple[Line, ...]:
+def _budgets(report: Report, *, folded: bool) -> tuple[Line, ...]:
+    """folded: those that are met, and those that many have too few values for."""
     names = rows.titles(report)
-    checks = (check for check in rows.ordered_budgets(report.budgets) if rows.met(check) is met)
-    return tuple(_budget(check, names[check.case]) for check in checks)
+    checks = rows.ordered_budgets(report.budgets)
+    few = rows.too_few(checks)
+    return tuple(
+        _budget(check, names[check.case]) for check in checks if (rows.met(check) or check in few) is folded
+    )
 
 
 def _budget(check: BudgetCheck, title: str) -> Line:
@@ -368,17 +403,41 @@ def _budget(check: BudgetCheck, title: str) -> Line:
     )
 
 
-def _times(report: Report) -> tuple[Line, ...]:
+def _time(time: Time, end: float) -> Line:
+    """All that is known of one case's times."""
+    row, timing = time.row.comparison if time.row else None, time.timing
+    mark = time.row.mark if time.row else None
+    pairs = f"{row.pairs:,} {row.stage}".strip() if row and row.pairs else f.UNKNOWN
+    own = (timing.p95, timing.p99, timing.cpu, timing.services_cpu) if timing else (None,) * 4
+    numbers = (
+        f.value(row.base if row else None, "s"),
+        f.value(row.head if row else timing.p50 if timing else None, "s"),
+        f.change(row) if row else f.UNKNOWN,
+    )
+    return Line(
+        cells=(
+            whole(_ICONS[mark.value] if mark else f.UNKNOWN),
+            f.clean(time.title),
+            *map(whole, numbers),
+            _drawn(interval.picture(row, end) if row else ""),
+            *(whole(f.value(each, "s")) for each in own),
+            whole(f.clean(pairs)),
+        )
+    )
+
+
+def _own_times(report: Report) -> tuple[Line, ...]:
     names = rows.titles(report)
-    based = any(each.base_p50 is not None for each in report.timings)
     return tuple(
-        Line(cells=(f.clean(names[each.case]), *map(whole, timing(each, based)))) for each in report.timings
+        Line(cells=(f.clean(names[each.case]), *map(whole, timing(each)))) for each in report.timings
     )
 
 
 def _doubts(report: Report, shown: Sequence[Row]) -> tuple[tuple[Inert, str], ...]:
     findings = rows.ordered_findings(report.findings)
-    found = [(Inert(each.level.value), f.flat(each.text, says.REASON)) for each in findings]
+    found = [(Inert(each.level.value), f.flat(each.text, says.SENTENCE)) for each in findings]
+    if untimed := says.untimed(report):
+        found.append((Inert("note"), untimed))
     return (*found, *((Inert("caveat"), doubt) for doubt in says.doubts(report, shown)))
 
 

@@ -12,7 +12,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from gate.model import BudgetCheck, BudgetState, Case, Comparison, Finding, Level, Outcome, Report
+from gate.model import (
+    BudgetCheck,
+    BudgetState,
+    Case,
+    Comparison,
+    Finding,
+    Kind,
+    Level,
+    Outcome,
+    Report,
+    Timing,
+)
 from gate.policy import PRIORITY
 from gate.report import format as f
 
@@ -52,6 +63,20 @@ class Row:
     comparison: Comparison
     mark: Mark
     title: str
+
+    @property
+    def timed(self) -> bool:
+        """A time of both sides, judged; counts and sizes stand in a table of their own."""
+        return self.comparison.kind is Kind.TIMING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Time:
+    """A case's times. row: as they were judged side by side; timing: of head alone; either may be absent."""
+
+    title: str
+    row: Row | None
+    timing: Timing | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +131,9 @@ def mark(row: Comparison) -> Mark:
 def weight(row: Comparison) -> tuple[int, float, str]:
     """Sorts rows of one mark: the policy's order of metrics, then the size of the change, then the name."""
     known = PRIORITY.index(row.metric) if row.metric in PRIORITY else len(PRIORITY)
+    if row.outcome is Outcome.INCONCLUSIVE:
+        # What looks slowest may be a slowdown, what looks fastest is of no concern.
+        return known, -(row.ratio or 0.0), str(row.case)
     # From or to nothing is beyond every ratio.
     size = abs(math.log(row.ratio)) if row.ratio is not None and row.ratio > 0 else math.inf
     return known, -size, str(row.case)
@@ -132,6 +160,64 @@ def alone(row: Row) -> bool:
         Mark.NEW,
         Mark.UNCLEAR,
     )
+
+
+def times(report: Report, shown: Sequence[Row]) -> tuple[Time, ...]:
+    """Every case that was timed: those that are not equal as in `shown`, then the slowest first.
+
+    None where nothing was timed side by side.
+    """
+    judged = [row for row in shown if row.timed]
+    if not judged:
+        return ()
+    names = titles(report)
+    measured = {timing.case: timing for timing in report.timings}
+    found = [Time(title=row.title, row=row, timing=measured.get(row.comparison.case)) for row in judged]
+    compared = {row.comparison.case for row in judged}
+    found += [
+        Time(title=names[case], row=None, timing=timing)
+        for case, timing in measured.items()
+        if case not in compared
+    ]
+
+    def place(time: Time) -> tuple[bool, float]:
+        told = time.row is not None and time.row.mark is not Mark.EQUAL
+        return not told, 0.0 if told else -slowness(time)
+
+    return tuple(sorted(found, key=place))
+
+
+def slowness(time: Time) -> float:
+    """Seconds of a case on head."""
+    if time.row is not None and time.row.comparison.head is not None:
+        return time.row.comparison.head
+    return time.timing.p50 if time.timing is not None else 0.0
+
+
+def gains(shown: Sequence[Row]) -> dict[Case, tuple[Row, ...]]:
+    """By blocked case: its counts that got better, said below what blocks and not in rows of their own."""
+    blocked = {row.comparison.case for row in shown if row.mark is Mark.BLOCKED}
+    better = [
+        row for row in shown if row.mark is Mark.IMPROVED and not row.timed and row.comparison.case in blocked
+    ]
+    return {several[0].comparison.case: several for several in by_case(better)}
+
+
+def changed(shown: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows that are listed one by one: neither equal, nor without a base, nor gains of a blocked case."""
+    folded = gains(shown)
+    return tuple(
+        row
+        for row in shown
+        if row.mark is not Mark.EQUAL
+        and not alone(row)
+        and not (row.mark is Mark.IMPROVED and not row.timed and row.comparison.case in folded)
+    )
+
+
+def times_first(shown: Sequence[Row]) -> bool:
+    """Whether the worst row is a time: the table that holds it comes first."""
+    return bool(shown) and shown[0].timed and shown[0].mark is not Mark.EQUAL
 
 
 def by_case(rows: Iterable[Row]) -> tuple[tuple[Row, ...], ...]:
@@ -185,6 +271,15 @@ def ordered_budgets(budgets: Iterable[BudgetCheck]) -> tuple[BudgetCheck, ...]:
         return not check.blocking, _STANDING.index(check.state), -over
 
     return tuple(sorted(budgets, key=place))
+
+
+_FEW = 5
+
+
+def too_few(checks: Iterable[BudgetCheck]) -> tuple[BudgetCheck, ...]:
+    """Budgets without values enough, where they are so many that they are only counted."""
+    found = tuple(check for check in checks if check.state is BudgetState.TOO_FEW and not check.blocking)
+    return found if len(found) > _FEW else ()
 
 
 def met(check: BudgetCheck) -> bool:

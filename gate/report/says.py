@@ -6,21 +6,24 @@ Each function gives plain text of which every foreign part is cleaned; Markdown 
 from __future__ import annotations
 
 import glob
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from gate.model import Case, Caveat, Report, SideInfo, State
+from gate.model import GATED, Case, Caveat, Comparison, Outcome, Pair, Report, SideInfo, State
+from gate.policy import unsettled
 from gate.report import format as f
-from gate.report.rows import Mark, Row, alone, first_adoption, mark
+from gate.report.rows import Mark, Row, alone, first_adoption, gains, mark
 
-REASON = 400  # characters of a reason; it quotes a statement
+REASON = 200  # characters of a reason: the first is a whole report to many, in a list of checks
+SENTENCE = 400  # of a caveat, a finding, a cause
 _HEX = frozenset("0123456789abcdef")
 _COUNTED = {Mark.WARN: "warning", Mark.NOTE: "note"}  # the other marks are adjectives
 
 
 def reasons(report: Report) -> tuple[str, ...]:
     """Why the verdict is what it is, worst first; at least one."""
-    found = tuple(f.flat(reason, REASON) for reason in report.verdict.reasons)
+    found = tuple(f.reason(reason, REASON) for reason in report.verdict.reasons)
     return found or ("no reason was recorded",)
 
 
@@ -52,17 +55,27 @@ def commit(ref: str) -> str:
 
 
 def sides(report: Report) -> str:
-    """ "base 3f9ac21d04 (stored counts), head 91d2e4f1aa with uncommitted edits"."""
-    head = report.sides.head
-    edited = " with uncommitted edits" if head.dirty else ""
-    return f"{base(report.sides.base, report)}, head {ref(head)}{edited}"
+    """ "base 3f9ac21d04 (stored counts), head 91d2e4f1aa"."""
+    return f"{base(report.sides.base, report)}, {head(report)}"
 
 
 def base(side: SideInfo | None, report: Report, quote: Callable[[str], str] = str) -> str:
     """What base is and where its numbers come from. quote: for its commit."""
     if side is None:
         return "no base asked for" if report.run.plan.against == "none" else "no base"
-    return f"base {quote(ref(side))}" + (" (stored counts)" if side.stored else " (measured in this run)")
+    named = "the working tree" if snapshot(side, report) else quote(ref(side))
+    return f"base {named}" + (" (stored counts)" if side.stored else " (measured in this run)")
+
+
+def head(report: Report, quote: Callable[[str], str] = str) -> str:
+    side = report.sides.head
+    return "head the working tree with uncommitted edits" if side.dirty else f"head {quote(ref(side))}"
+
+
+def snapshot(side: SideInfo, report: Report) -> bool:
+    """Whether a side is a snapshot of uncommitted edits: on no branch, its name tells nobody anything."""
+    head = report.sides.head
+    return side.dirty or (head.dirty and side.ref == head.ref)
 
 
 def ref(side: SideInfo) -> str:
@@ -98,6 +111,48 @@ def timeline(report: Report) -> str:
     return f"{f.seconds(total)}: {parts}"
 
 
+def measuring(report: Report) -> tuple[str, ...]:
+    """How the time for timing was spent, stage by stage, then which pairs were lost and why."""
+    found = []
+    kept = [pair for pair in report.run.pairs if pair.cases and not pair.lost]
+    for stage in ("screen", "confirm"):
+        if several := [pair for pair in kept if pair.stage == stage]:
+            found.append(f"{stage}: {_spent(several)}")
+    if found:
+        whole = sum(pair.seconds for pair in report.run.pairs)
+        found.append(f"{f.seconds(whole)} of the time budget of {f.seconds(report.run.plan.time_budget)}")
+    found = ["; ".join(found)] if found else []
+    lost: dict[str, list[Pair]] = {}
+    for pair in report.run.pairs:
+        if pair.lost:
+            lost.setdefault(pair.lost, []).append(pair)
+    for reason, several in lost.items():
+        numbers = ", ".join(f"{pair.number}" for pair in several[:10]) + (", ..." if several[10:] else "")
+        found.append(f"lost {f.plural(len(several), 'pair')} ({numbers}): {f.flat(reason, SENTENCE)}")
+    return tuple(found)
+
+
+def untimed(report: Report) -> str:
+    """Why nothing was timed side by side; empty where something was, or nothing was to be."""
+    why = report.run.plan.untimed
+    return f"not timed side by side: {f.flat(why, SENTENCE)}" if why else ""
+
+
+def _spent(pairs: Sequence[Pair]) -> str:
+    """ "8 pairs of 25 cases in 2 min 41 s, 64 % inside measured work, 12 % warm-up"."""
+    seconds = sum(pair.seconds for pair in pairs)
+    cases = len({case for pair in pairs for case in pair.cases})
+    text = f"{f.plural(len(pairs), 'pair')} of {f.plural(cases, 'case')} in {f.seconds(seconds)}"
+    if not seconds > 0:
+        return text
+    measured, warm = (f.roughly(part / seconds) for part in _parts(pairs))
+    return f"{text}, {measured} inside measured work, {warm} warm-up"
+
+
+def _parts(pairs: Sequence[Pair]) -> tuple[float, float]:
+    return sum(pair.measured for pair in pairs), sum(pair.warm for pair in pairs)
+
+
 def baselines(report: Report) -> str:
     """The directory of the baselines, as configured."""
     named = next((s.value for s in report.config if s.name == "baselines"), "baselines")
@@ -105,9 +160,12 @@ def baselines(report: Report) -> str:
 
 
 def accepting(report: Report) -> tuple[str, ...]:
-    """The commands that accept what blocks, in order; none where nothing blocks that can be accepted."""
-    cases = _blocked(report)
-    if not cases:
+    """The commands that accept what blocks, in order; none where nothing blocks that can be accepted.
+
+    A baseline holds counts and sizes: failures and times cannot be accepted into it.
+    """
+    cases = _blocked(row for row in report.comparisons if row.metric not in ("errors", *GATED))
+    if not cases or _given(report, "--a"):
         return ()
     names = [f.quoted(str(case)) for case in cases]
     named = [name for name in names if name is not None]
@@ -115,63 +173,186 @@ def accepting(report: Report) -> tuple[str, ...]:
     return (f"perf-gate accept {arguments}", f"git add {f.quoted(baselines(report))} && git commit")
 
 
+def allowing(report: Report) -> str:
+    """How a slower time is let through, for no baseline holds it; empty where none blocks."""
+    if not _blocked(row for row in report.comparisons if row.metric in GATED):
+        return ""
+    return "raise `allowed` and `detect` under [policy.cases]; in CI, in base's configuration"
+
+
 def adopting(report: Report) -> tuple[str, ...]:
     """The commands of a first adoption; none where something was compared."""
-    if not first_adoption(report) or report.verdict.state is State.ERROR:
+    if not first_adoption(report) or report.verdict.state is State.ERROR or _given(report, "--a"):
         return ()
     return ("perf-gate baseline update", f"git add {f.quoted(baselines(report))} && git commit")
 
 
 def reproducing(report: Report) -> str:
-    """The command that repeats this comparison on a checkout of head."""
+    """The command that repeats this comparison on a checkout of head, or in its working tree."""
+    command = ["perf-gate", *_compared(report)]
+    for name in ("--config", "--services", "--suite", "--scale", "--time-budget"):
+        for value in _given(report, name):
+            command += [name, value]
+    cases = _blocked(row for row in report.comparisons if row.metric != "errors")
+    if len(cases) == 1 and _measured(report, cases[0]):
+        only = f.quoted(glob.escape(str(cases[0])))
+        command += ["--only", only] if only else []
+    else:
+        for value in _given(report, "--only"):
+            command += ["--only", value]
+    return " ".join(command)
+
+
+def _compared(report: Report) -> list[str]:
+    """The command and its sides: "run --against 3f9ac21d04", or "ab main topic"."""
+    if two := _given(report, "--a"):
+        changes = [
+            part
+            for name in ("--env", "--postgres", "--redis")
+            for each in _given(report, name)
+            for part in (name, each)
+        ]
+        return ["ab", *two, *_given(report, "--b"), *changes]
     against, side = report.run.plan.against, report.sides.base
-    if against not in ("stored", "none") and side is not None and side.ref:
+    named = side is not None and side.ref and not snapshot(side, report)
+    if side is not None and named and against not in ("stored", "none"):
         against = commit(side.ref)
-    command = (
-        "perf-gate run" if against == "auto" else f"perf-gate run --against {f.quoted(against) or 'auto'}"
-    )
-    cases = _blocked(report)
-    only = f.quoted(glob.escape(str(cases[0]))) if len(cases) == 1 and _measured(report, cases[0]) else None
-    return f"{command} --only {only}" if only else command
+    return ["run"] if against == "auto" else ["run", "--against", f.quoted(against) or "auto"]
 
 
-def _blocked(report: Report) -> list[Case]:
-    """Cases that block, each once, in the order of the report; failures cannot be accepted."""
-    rows = (row for row in report.comparisons if mark(row) is Mark.BLOCKED and row.metric != "errors")
-    return list(dict.fromkeys(row.case for row in rows))
+# How a flag that may be given several times is recorded: ('endpoints',) or (('LOG', 'off'), ('X', '1')).
+_SEVERAL = re.compile(r"\(('[^'\\]*'(, )?)+,?\)")
+_ASSIGNED = re.compile(r"\((\('[^'\\]*', '[^'\\]*'\)(, )?)+,?\)")
+
+
+def _given(report: Report, name: str) -> tuple[str, ...]:
+    """The values of a flag of this run, quoted for a shell; none where it was not given."""
+    setting = next((s for s in report.config if s.name == name and s.origin == "flag"), None)
+    if setting is None or setting.value in ("None", "()"):
+        return ()
+    values = [setting.value.removesuffix(".0")]  # of a duration or a factor
+    if _ASSIGNED.fullmatch(setting.value):
+        values = ["=".join(pair) for pair in re.findall(r"\('([^']*)', '([^']*)'\)", setting.value)]
+    elif _SEVERAL.fullmatch(setting.value):
+        values = re.findall(r"'([^']*)'", setting.value)
+    quoted = [f.quoted(value) for value in values]
+    return tuple(value for value in quoted if value is not None)
+
+
+def _blocked(rows: Iterable[Comparison]) -> list[Case]:
+    """The cases of the rows that block, each once, in the order of the report."""
+    return list(dict.fromkeys(row.case for row in rows if mark(row) is Mark.BLOCKED))
 
 
 def _measured(report: Report, case: Case) -> bool:
     return any(planned.case == case for planned in report.run.plan.cases)
 
 
-def notes(row: Row, *, limit: int, repeated: str = "") -> tuple[str, ...]:
-    """What stands below a row: its cause unless it is `repeated`, what it could have told, its doubts."""
-    comparison = row.comparison
-    found = []
-    if comparison.cause and comparison.cause.summary != repeated:
-        found.append(f.shortened(comparison.cause.summary, limit))
-    if comparison.interval is not None:
-        bounds = comparison.interval
-        low, high = f.percent(bounds.low), f.percent(bounds.high)
-        found.append(f"interval {low} to {high} at {f.share(bounds.confidence)}")
-    if row.mark is Mark.UNCLEAR and comparison.mde is not None:
-        found.append(f"could have told a change of {f.share(comparison.mde)}")
-    found += [f.cut(f"caveat: {f.flat(caveat.text, limit)}", limit) for caveat in comparison.caveats]
+def allowed(report: Report) -> str:
+    """What times are allowed, "5 %" or "2 % to 5 %"."""
+    shares = sorted(
+        {row.allowed for row in report.comparisons if row.metric in GATED and row.allowed is not None}
+    )
+    return " to ".join(map(f.share, dict.fromkeys((shares[0], shares[-1])))) if shares else f.UNKNOWN
+
+
+def below(
+    judged: Sequence[Row], shown: Sequence[Row], *, said: Sequence[str], limit: int
+) -> tuple[tuple[str, ...], ...]:
+    """By row of a table: what stands below it.
+
+    shown: every row of the report, for what a blocked case does better; said: what is said of several rows
+    elsewhere. limit: characters of a note. The first row of a blocked case has its cause in full, since the
+    headline may have cut it; neighbours that share a cause say it once.
+    """
+    gained = gains(shown)
+    blocked = [row for row in shown if row.mark is Mark.BLOCKED]
+    # Gains are counts: they stand below the last count that blocks, or below the time where none does.
+    last = {row.comparison.case: row for row in sorted(blocked, key=lambda row: not row.timed)}
+    led: set[Case] = set()
+    found, before = [], ""
+    for row in judged:
+        case, cause = row.comparison.case, row.comparison.cause
+        leads = row.mark is Mark.BLOCKED and case not in led
+        notes = [sure(row.comparison)] if row.timed else []
+        if cause and cause.summary != before:
+            notes.append(f.shortened(cause.summary, SENTENCE if leads else limit))
+        notes += [f.cut(f"caveat: {text}", limit) for text in _doubts(row, said, limit)]
+        if row.timed and row.mark is Mark.IMPROVED and case in last:
+            notes.append("blocked all the same, by its counts")
+        if row == last.get(case) and case in gained:
+            notes.append(f.cut(f"better in the same case: {', '.join(map(_gain, gained[case]))}", limit))
+        led |= {case} if leads else set()
+        before = cause.summary if cause else ""
+        found.append(tuple(note for note in notes if note))
     return tuple(found)
 
 
+def sure(row: Comparison) -> str:
+    """A time's interval and what it rests on; where it was not told, what would have been, and what it takes.
+
+    "-2.0 % to +8.4 % at 90 %, 24 confirm pairs; from +9.6 % it would have been caught".
+    """
+    known = []
+    if row.interval is not None:
+        known.append(f"{f.bounds(row.interval)} at {f.share(row.interval.confidence)}")
+    if row.pairs:
+        known.append(f.plural(row.pairs, f"{row.stage} pair" if row.stage else "pair"))
+    parts = [", ".join(known)]
+    if row.outcome is Outcome.INCONCLUSIVE:
+        if row.mde is not None:
+            parts.append(f"from {f.tenths(1 + row.mde)} it would have been caught")
+        if row.needed is not None:
+            parts.append(f"about {row.needed:,} confirm pairs needed")
+    return "; ".join(part for part in parts if part)
+
+
+def _doubts(row: Row, said: Sequence[str], limit: int) -> list[str]:
+    texts = [
+        f.flat(caveat.text, limit)
+        for caveat in row.comparison.caveats
+        # Said by the numbers of pairs, and for all rows together.
+        if not (row.timed and caveat.code in ("time-budget", "too-noisy"))
+    ]
+    return [text for text in texts if not any(text in each for each in said)]
+
+
+def _gain(row: Row) -> str:
+    comparison = row.comparison
+    base, head = f.both(comparison.base, comparison.head, comparison.unit)
+    return f"{f.clean(comparison.metric, 40)} {base} -> {head}"
+
+
+def untold(report: Report) -> tuple[str, ...]:
+    """Why times could not be told and what would tell, "3 times did not fit the time budget (...)"."""
+    return tuple(f"{f.plural(n, 'time')} {why}" for n, why in _unsettled(report))
+
+
+def _unsettled(report: Report) -> list[tuple[int, str]]:
+    rows = [row for row in report.comparisons if row.outcome is Outcome.INCONCLUSIVE]
+    return [(n, f.flat(why, SENTENCE)) for n, why in unsettled(rows)]
+
+
 def doubts(report: Report, rows: Sequence[Row]) -> tuple[str, ...]:
-    """Caveats of the whole report, then of rows that are only counted, each once with its rows."""
+    """Caveats of the whole report, then of rows that are only counted, each once with its rows.
+
+    Among them why times could not be told, where no reason of the verdict says it.
+    """
     where: dict[Caveat, list[Row]] = {}
     for row in rows:
         if row.mark is Mark.EQUAL or alone(row):
             for caveat in row.comparison.caveats:
                 if not _found(caveat, row, report):
                     where.setdefault(caveat, []).append(row)
-    found = [f.flat(caveat.text, REASON) for caveat in report.caveats]
+    found = [f.flat(caveat.text, SENTENCE) for caveat in report.caveats]
+    spoken = reasons(report)
+    found += [
+        f"{f.plural(n, 'time')} {why}"
+        for n, why in _unsettled(report)
+        if not any(why in reason for reason in spoken)
+    ]
     for caveat, several in where.items():
-        found.append(f"{_whose(several)}: {f.flat(caveat.text, REASON)}")
+        found.append(f"{_whose(several)}: {f.flat(caveat.text, SENTENCE)}")
     return tuple(dict.fromkeys(found))
 
 

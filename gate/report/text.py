@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from gate.model import BudgetCheck, BudgetState, Level, Report, State, Timing
+from gate.model import BudgetCheck, BudgetState, Kind, Level, Report, State, Timing
 from gate.report import format as f
-from gate.report import rows, says
-from gate.report.rows import Mark, Row
+from gate.report import interval, rows, says
+from gate.report.rows import Mark, Row, Time
 
 _STATES = {
     State.PASS: "bold green",
@@ -48,11 +49,13 @@ def text(report: Report, *, width: int = 100, color: bool = False) -> str:
     first, which is never broken, and commands and reasons, which are to be copied whole."""
     width = max(width, _NARROWEST)
     shown = rows.ordered(report)
+    counts = [_comparisons(shown, says.untold(report), width), _alone(shown, width)]
+    times = _times(report, shown, width)
     blocks = (
         _head(report, shown),
-        _comparisons(shown, width),
-        _alone(shown, width),
+        *((times, *counts) if rows.times_first(shown) else counts),
         _budgets(report, width),
+        *(() if rows.times_first(shown) else (times,)),
         _timings(report, width),
         _list("findings", _findings(report), width),
         _list("caveats", says.doubts(report, shown), width),
@@ -103,26 +106,28 @@ class _Line:
     below: tuple[str, ...] = ()
 
 
-def _table(header: Sequence[str], lines: Sequence[_Line], *, width: int, flexible: int) -> Iterator[Text]:
-    """Columns as wide as their cells, numbers to the right of column `flexible`, which gives way."""
+def _table(
+    header: Sequence[str], lines: Sequence[_Line], *, width: int, flexible: int = 1, left: int = 3
+) -> Iterator[Text]:
+    """Columns as wide as their cells, of which `flexible` gives way; from column `left` on, numbers."""
     every = [tuple(header), *(line.cells for line in lines)]
     widths = [max(cell_len(cells[i]) for cells in every) for i in range(len(header))]
     widths[0] = max(widths[0], _INDENT - 2)
     spare = width - sum(widths) - 2 * (len(header) - 1)
     widths[flexible] = max(widths[flexible] + min(spare, 0), 12)
-    yield Text(_joined(header, widths, flexible), "dim")
+    yield Text(_joined(header, widths, left), "dim")
     for line in lines:
-        shown = Text(_joined(line.cells, widths, flexible))
+        shown = Text(_joined(line.cells, widths, left))
         shown.stylize(line.style, 0, len(line.cells[0]))
         yield shown
         for note in line.below:
-            yield Text(" " * _INDENT + note, "dim")
+            for part in _words(note, width - _INDENT):
+                yield Text(" " * _INDENT + part, "dim")
 
 
-def _joined(cells: Sequence[str], widths: Sequence[int], flexible: int) -> str:
-    # Left are the mark, the case and the name of its metric beside it; right are numbers.
+def _joined(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
     parts = [
-        _fitted(cell, size) if index <= flexible + 1 else " " * (size - cell_len(cell)) + cell
+        _fitted(cell, size) if index < left else " " * (size - cell_len(cell)) + cell
         for index, (cell, size) in enumerate(zip(cells, widths, strict=True))
     ]
     return "  ".join(parts)
@@ -137,40 +142,39 @@ def _fitted(cell: str, size: int) -> str:
     return set_cell_size(cell, head) + "..." + tail
 
 
-def _comparisons(shown: Sequence[Row], width: int) -> Iterator[Text]:
-    judged = [row for row in shown if row.mark is not Mark.EQUAL and not rows.alone(row)]
+def _comparisons(shown: Sequence[Row], said: Sequence[str], width: int) -> Iterator[Text]:
+    """The counts: what changed, a row each, and how much is equal."""
+    judged = [row for row in rows.changed(shown) if not row.timed]
     if judged:
         header: tuple[str, ...] = ("", "case", "metric", "base", "head", "change", "allowed")
-        lines = list(_lines(judged, width))
+        below = says.below(judged, shown, said=said, limit=width - _INDENT)
+        lines = [_count(row, notes) for row, notes in zip(judged, below, strict=True)]
         if width < _ROOMY:
             # The names of the cases need the room more than what was allowed.
             header = header[:-1]
             lines = [dataclasses.replace(line, cells=line.cells[:-1]) for line in lines]
-        yield from _table(header, lines, width=width, flexible=1)
-    for equal in rows.equals(shown):
+        yield from _table(header, lines, width=width)
+    for equal in rows.equals([row for row in shown if not row.timed]):
         yield Text(_equal(equal, width))
 
 
-def _lines(judged: Sequence[Row], width: int) -> Iterator[_Line]:
-    before = ""
-    for row in judged:
-        comparison = row.comparison
-        base, head = f.both(comparison.base, comparison.head, comparison.unit)
-        allowed = f.UNKNOWN if comparison.allowed is None else f.share(comparison.allowed)
-        yield _Line(
-            cells=(
-                row.mark.value,
-                f.clean(row.title),
-                f.clean(comparison.metric, 24),
-                base,
-                head,
-                f.change(comparison),
-                allowed,
-            ),
-            style=_MARKS.get(row.mark, ""),
-            below=says.notes(row, limit=width - _INDENT, repeated=before),
-        )
-        before = comparison.cause.summary if comparison.cause else ""
+def _count(row: Row, below: tuple[str, ...]) -> _Line:
+    comparison = row.comparison
+    base, head = f.both(comparison.base, comparison.head, comparison.unit)
+    allowed = f.UNKNOWN if comparison.allowed is None else f.share(comparison.allowed)
+    return _Line(
+        cells=(
+            row.mark.value,
+            f.clean(row.title),
+            f.clean(comparison.metric, 24),
+            base,
+            head,
+            f.change(comparison),
+            allowed,
+        ),
+        style=_MARKS.get(row.mark, ""),
+        below=below,
+    )
 
 
 def _equal(equal: rows.Equal, width: int) -> str:
@@ -210,12 +214,15 @@ def _wrapped(parts: Sequence[str], width: int) -> Iterator[str]:
 def _budgets(report: Report, width: int) -> Iterator[Text]:
     checks = rows.ordered_budgets(report.budgets)
     names = rows.titles(report)
-    fine = [check for check in checks if rows.met(check)]
-    listed = [check for check in checks if not rows.met(check)] + (fine if len(fine) <= _MET else [])
+    fine, few = [check for check in checks if rows.met(check)], rows.too_few(checks)
+    listed = [check for check in checks if not rows.met(check) and check not in few]
+    listed += fine if len(fine) <= _MET else []
     if listed:
         header = ("budgets", "case", "metric", "value", "target", "standing")
         lines = [_budget(check, names[check.case]) for check in listed]
-        yield from _table(header, lines, width=width, flexible=1)
+        yield from _table(header, lines, width=width)
+    if few:
+        yield Text(f"{Mark.UNCLEAR.value:<{_INDENT}}{f.plural(len(few), 'budget')}: n too small")
     if len(fine) > _MET:
         yield Text(f"{'met':<{_INDENT}}{f.plural(len(fine), 'budget')}")
 
@@ -245,37 +252,119 @@ def budget_mark(check: BudgetCheck) -> str:
 
 
 _TIMES = 12  # a terminal's screen is for the verdict; the other formats have them all
+_NAME = 24  # cells that a case's name keeps before another column is shown
+_WHOLE = 40  # the same before a column that says nothing of the verdict
+
+
+def _times(report: Report, shown: Sequence[Row], width: int) -> Iterator[Text]:
+    """The times of both sides: those that are not equal, then the slowest, their intervals on one scale."""
+    every = rows.times(report, shown)
+    if not every:
+        return
+    end = interval.scale(report.comparisons)
+    listed = _listed(every)
+    judged = [time.row for time in listed if time.row is not None and time.row.mark is not Mark.EQUAL]
+    notes = says.below(judged, shown, said=says.untold(report), limit=says.SENTENCE)
+    below = {row.comparison.case: lines for row, lines in zip(judged, notes, strict=True)}
+    drawn = [
+        _Line(
+            cells=(time.row.mark.value if time.row else "", *times_cells(time, end)),
+            style=_MARKS.get(time.row.mark, "") if time.row else "",
+            below=below.get(time.row.comparison.case, ()) if time.row else (),
+        )
+        for time in listed
+    ]
+    header = ("times", *times_header(end))
+    kept = _fitting(header, drawn, width)
+    lines = [dataclasses.replace(line, cells=tuple(line.cells[index] for index in kept)) for line in drawn]
+    yield from _table([header[index] for index in kept], lines, width=width, left=2)
+    if len(every) > len(listed):
+        more = f"{len(every) - len(listed)} more in the JSON and the Markdown report"
+        yield from _footer("", more, width)
+    yield from _footer("", legend(report) if _PICTURE in kept else f"{says.allowed(report)} allowed", width)
+
+
+_PICTURE = 5
+
+
+def legend(report: Report) -> str:
+    allowed = says.allowed(report)
+    return f"# change (middle of the pairs), = interval, : allowed ({allowed}), < > beyond the scale"
+
+
+def times_header(end: float) -> tuple[str, ...]:
+    return ("case", "base", "head", "change", interval.ruler(end), "pairs", "p95", "cpu", "services")
+
+
+def times_cells(time: Time, end: float) -> tuple[str, ...]:
+    """The cells of one case under `times_header`; p95 and processor time are head's."""
+    row, timing = time.row.comparison if time.row else None, time.timing
+    own = (timing.p95, timing.cpu, timing.services_cpu) if timing else (None, None, None)
+    return (
+        f.clean(time.title),
+        f.value(row.base if row else None, "s"),
+        f.value(row.head if row else timing.p50 if timing else None, "s"),
+        f.change(row) if row else f.UNKNOWN,
+        interval.picture(row, end) if row else "",
+        f.count(row.pairs) if row else f.UNKNOWN,
+        *(f.value(each, "s") for each in own),
+    )
+
+
+def _listed(every: Sequence[Time]) -> tuple[Time, ...]:
+    """What changed, all of it; what could not be told and what is equal, as far as there is room."""
+    told = [time.row is not None and time.row.mark not in (Mark.UNCLEAR, Mark.EQUAL) for time in every]
+    room = _TIMES - sum(told)
+    found = []
+    for time, certain in zip(every, told, strict=True):
+        room -= not certain
+        if certain or room >= 0:
+            found.append(time)
+    return tuple(found)
+
+
+def _fitting(header: Sequence[str], lines: Sequence[_Line], width: int) -> list[int]:
+    """The columns there is room for. The picture goes first, then what says nothing of the verdict."""
+    every = [header, *(line.cells for line in lines)]
+    widths = [max(cell_len(cells[i]) for cells in every) for i in range(len(header))]
+    kept = [0, 1, 2, 3, 4]
+    room = width - _INDENT - sum(widths[index] + 2 for index in kept[2:])
+    for index in range(_PICTURE, len(header)):
+        least = min(widths[1], _NAME if index == _PICTURE else _WHOLE)
+        if any(line.cells[index].strip(f.UNKNOWN) for line in lines) and room - widths[index] - 2 >= least:
+            kept.append(index)
+            room -= widths[index] + 2
+    return kept
 
 
 def _timings(report: Report, width: int) -> Iterator[Text]:
-    if not report.timings:
+    """Head's own times, where nothing was timed side by side."""
+    if not report.timings or any(row.kind is Kind.TIMING for row in report.comparisons):
         return
     names = rows.titles(report)
-    based = any(each.base_p50 is not None for each in report.timings)
-    header = ("times", "case", "", *(("base p50",) if based else ()), "p50", "p95", "p99", "spread", "n")
+    header = ("times", "case", "", "p50", "p95", "p99", "spread", "n")
     slowest = sorted(report.timings, key=lambda each: -each.p50)[:_TIMES]
-    lines = [_Line(cells=("", f.clean(names[each.case]), "", *timing(each, based))) for each in slowest]
-    yield from _table(header, lines, width=width, flexible=1)
+    lines = [_Line(cells=("", f.clean(names[each.case]), "", *timing(each))) for each in slowest]
+    yield from _table(header, lines, width=width)
     if len(report.timings) > _TIMES:
         more = f"the slowest; {len(report.timings) - _TIMES} more in the JSON and the Markdown report"
         yield from _footer("", more, width)
 
 
-def timing(each: Timing, based: bool) -> tuple[str, ...]:
-    """The cells of one case's times; base's median first where any case has one."""
-    cells = (
+def timing(each: Timing) -> tuple[str, ...]:
+    """The cells of head's times of one case."""
+    return (
         f.value(each.p50, "s"),
         f.value(each.p95, "s"),
         f.value(each.p99, "s"),
         f"+-{f.share(each.spread)}",
         f.count(each.n),
     )
-    return (f.value(each.base_p50, "s"), *cells) if based else cells
 
 
 def _findings(report: Report) -> list[str]:
     found = rows.ordered_findings(report.findings)
-    return [f"{each.level.value}: {f.flat(each.text, says.REASON)}" for each in found]
+    return [f"{each.level.value}: {f.flat(each.text, says.SENTENCE)}" for each in found]
 
 
 def _list(name: str, sentences: Sequence[str], width: int) -> Iterator[Text]:
@@ -290,13 +379,19 @@ def _footer(name: str, sentence: str, width: int) -> Iterator[Text]:
         yield shown
 
 
+_BREAKS = re.compile(r" (?!(?:%|min|s|ms|us|ns)(?!\w))")  # a number keeps its unit
+
+
 def _words(sentence: str, width: int) -> Iterator[str]:
+    """Lines of at most `width` cells; a longer word is broken."""
     line = ""
-    for word in sentence.split(" "):
-        joined = f"{line} {word}" if line else word
-        if line and cell_len(joined) > width:
+    for word in _BREAKS.split(sentence):
+        *full, rest = chop_cells(word, width) or [""]
+        joined = f"{line} {rest}" if line else rest
+        if line and (full or cell_len(joined) > width):
             yield line
-            joined = word
+            joined = rest
+        yield from full
         line = joined
     yield line
 
@@ -305,11 +400,15 @@ def _foot(report: Report, width: int) -> Iterator[Text]:
     yield from _footer("environment", says.environment(report), width)
     if report.timeline:
         yield from _footer("time", says.timeline(report), width)
+    timing = (*says.measuring(report), *filter(None, (says.untimed(report),)))
+    yield from _list("timing", timing, width)
     if report.verdict.state is not State.PASS:
         yield _command("reproduce", says.reproducing(report))
     for name, commands in (("accept", says.accepting(report)), ("adopt", says.adopting(report))):
         for index, command in enumerate(commands):
             yield _command(name if index == 0 else "", command)
+    if allowing := says.allowing(report):
+        yield from _footer("allow", allowing, width)
 
 
 def _command(name: str, command: str) -> Text:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from gate.model import (
+    LATENCY,
     METRICS,
     Accept,
     BudgetCheck,
@@ -20,10 +21,12 @@ from gate.model import (
     Environment,
     Evidence,
     Finding,
+    Interval,
     Kind,
     Level,
     Measured,
     Outcome,
+    Pair,
     Phase,
     Plan,
     PlannedCase,
@@ -32,12 +35,17 @@ from gate.model import (
     Sample,
     Setting,
     SideInfo,
+    SideRun,
     Sides,
+    Stage,
     State,
     Statement,
+    TimedCase,
     Timing,
+    TimingRule,
     Verdict,
 )
+from gate.policy import decide
 
 CASES = {
     Case(suite="endpoints", name="dashboard"): "GET /",
@@ -379,7 +387,239 @@ def harmless() -> Report:
     return report(State.PASS, (f"{len(CASES)} cases compared, none got worse",), equal_rows())
 
 
+RULE = TimingRule(allowed=0.05, detect=0.1, margin=0.01, floor=50e-6)
+
+
+def timed(
+    case: Case,
+    base: float,
+    change: float,
+    half: float,
+    outcome: Outcome = Outcome.EQUIVALENT,
+    *,
+    pairs: int = 8,
+    stage: Stage = "screen",
+    **more: object,
+) -> Comparison:
+    """A time judged side by side. change, half: shares, the interval is from one half below to one above."""
+    facts = {
+        "kind": Kind.TIMING,
+        "ratio": 1 + change,
+        "interval": Interval(low=1 + change - half, high=1 + change + half, confidence=0.9),
+        "allowed": RULE.allowed,
+        "detect": RULE.detect,
+        "pairs": pairs,
+        "stage": stage,
+    }
+    if outcome is Outcome.REGRESSED:
+        facts |= {"level": Level.BLOCK, "blocking": True}
+        facts["interval"] = Interval(low=1 + change - half, high=1 + change + half, confidence=0.99)
+    return row(case, LATENCY.name, base, base * (1 + change), outcome, **{**facts, **more})
+
+
+def pairs(
+    confirmed: Iterable[tuple[int, tuple[Case, ...]]] = (), lost: Iterable[int] = ()
+) -> tuple[Pair, ...]:
+    """Eight pairs of the screen, then so many of the confirm with these cases."""
+    lasted = [("screen", tuple(CASES), 20.1, 2.41)] * 8
+    for n, cases in confirmed:
+        lasted += [("confirm", cases, 2.2 + 1.1 * len(cases), 0.14)] * n
+    return tuple(
+        Pair(
+            number=number,
+            stage=stage,  # type: ignore[arg-type]
+            cases=cases,
+            seconds=seconds,
+            start=1.9,
+            warm=warm,
+            measured=0.64 * seconds,
+            lost="head's process ended: exit code 137" if number in lost else "",
+        )
+        for number, (stage, cases, seconds, warm) in enumerate(lasted, 1)
+    )
+
+
+STEADY = {
+    DASHBOARD: (0.0021, 0.004, 0.009),
+    PLAYLIST: (0.0041, -0.002, 0.011),
+    SONGS: (0.0063, 0.001, 0.006),
+    SONGS_40: (0.0084, -0.011, 0.014),
+    SEARCH: (0.0105, 0.009, 0.018),
+    PROGRESS: (0.0126, 0.003, 0.008),
+    SETTINGS: (0.00061, 0.013, 0.021),
+    SYNC: (0.0168, -0.006, 0.024),
+}
+
+
+def side_by_side(
+    times: Iterable[Comparison],
+    counts: Iterable[Comparison] = (),
+    *,
+    measured: tuple[Pair, ...],
+    findings: tuple[Finding, ...] = (),
+    **more: object,
+) -> Report:
+    """A report of a run that timed both sides; its verdict is the policy's own."""
+    judged = {case: timed(case, *steady, mde=0.081) for case, steady in STEADY.items()}
+    judged |= {each.case: each for each in times}
+    comparisons = (*with_rows(counts), *judged.values())
+    made = report(State.PASS, (), comparisons)
+    plan = dataclasses.replace(
+        made.run.plan, base=tuple(CASES), timed=tuple(TimedCase(case=case, rule=RULE) for case in CASES)
+    )
+    verdict = decide(
+        comparisons,
+        budgets=(),
+        findings=findings,
+        head=SideRun(side=made.sides.head, cases=plan.cases, samples=()),
+        against="auto",
+        adoption=False,
+    )
+    shown = tuple(
+        dataclasses.replace(
+            each,
+            p50=judged[each.case].head or 0.0,
+            p95=(judged[each.case].head or 0.0) * 1.62,
+            cpu=(judged[each.case].head or 0.0) * 0.55,
+            services_cpu=(judged[each.case].head or 0.0) * 0.21,
+        )
+        for each in made.timings
+    )
+    facts = {
+        "verdict": verdict,
+        "sides": Sides(
+            base=SideInfo(name="base", ref=BASE, data_key=KEY),
+            head=SideInfo(name="head", ref=HEAD, data_key=KEY),
+        ),
+        "run": dataclasses.replace(made.run, plan=plan, pairs=measured),
+        "timings": shown,
+        "findings": findings,
+    }
+    return dataclasses.replace(made, **{**facts, **more})  # type: ignore[arg-type]
+
+
+def slower() -> Report:
+    working = "+0.50 ms, of it +0.44 ms processor time of the program"
+    waiting = "+1.15 ms, of it +1.09 ms waiting (processor time +0.06 ms)"
+    return side_by_side(
+        (
+            timed(
+                PLAYLIST,
+                0.0041,
+                0.123,
+                0.025,
+                Outcome.REGRESSED,
+                pairs=24,
+                stage="confirm",
+                cause=Cause(summary=working),
+            ),
+            timed(
+                PROGRESS,
+                0.0126,
+                0.091,
+                0.031,
+                Outcome.REGRESSED,
+                pairs=24,
+                stage="confirm",
+                cause=Cause(summary=waiting),
+            ),
+            timed(SONGS_40, 0.0084, 0.031, 0.019, pairs=24, stage="confirm", mde=0.088),
+            timed(SEARCH, 0.0105, -0.142, 0.04, Outcome.IMPROVED),
+        ),
+        (row(PLAYLIST, "response.bytes", 24_312, 24_298, Outcome.IMPROVED),),
+        measured=pairs([(24, (PLAYLIST, SONGS_40, PROGRESS))]),
+    )
+
+
+def too_noisy() -> Report:
+    def noisy(text: str) -> tuple[Caveat, ...]:
+        return (Caveat(code="too-noisy", text=text),)
+
+    caught = "24 pairs show neither a slowdown beyond doubt nor that there is none; "
+    return side_by_side(
+        (
+            timed(
+                SEARCH,
+                0.0105,
+                0.071,
+                0.062,
+                Outcome.INCONCLUSIVE,
+                pairs=24,
+                stage="confirm",
+                mde=0.152,
+                needed=58,
+                caveats=noisy(caught + "about 58 would settle it"),
+            ),
+            timed(
+                SYNC,
+                0.0168,
+                0.048,
+                0.41,
+                Outcome.INCONCLUSIVE,
+                pairs=24,
+                stage="confirm",
+                mde=0.87,
+                caveats=noisy(caught + "more would hardly settle it"),
+            ),
+            timed(
+                SONGS,
+                0.0063,
+                0.022,
+                0.09,
+                Outcome.INCONCLUSIVE,
+                needed=34,
+                caveats=(
+                    Caveat(
+                        code="time-budget",
+                        text="0 of 34 confirm pairs fitted the time budget; at least 12 are needed",
+                    ),
+                ),
+            ),
+            timed(
+                SETTINGS,
+                0.00061,
+                -0.012,
+                0.05,
+                Outcome.INCONCLUSIVE,
+                pairs=24,
+                stage="confirm",
+                caveats=(
+                    Caveat(code="unsteady", text="head's odd visits differ from its even ones by 6.1%"),
+                    Caveat(code="drift", text="neighbouring pairs resemble each other (correlation 0.61)"),
+                ),
+            ),
+        ),
+        measured=pairs([(25, (SEARCH, SYNC, SETTINGS))], lost=(17,)),
+    )
+
+
+def void() -> Report:
+    moved = (Caveat(code="control", text="fixed work differed by 4.2% between the sides"),)
+    return side_by_side(
+        [
+            timed(case, base, change + 0.042, half, Outcome.INCONCLUSIVE, caveats=moved)
+            for case, (base, change, half) in STEADY.items()
+        ],
+        measured=pairs(),
+    )
+
+
+def timed_clean() -> Report:
+    return side_by_side((), measured=pairs())
+
+
+def untimed() -> Report:
+    made = harmless()
+    plan = dataclasses.replace(made.run.plan, untimed="nothing that runs has changed (README.md)")
+    return dataclasses.replace(made, run=dataclasses.replace(made.run, plan=plan))
+
+
 EXAMPLES = {
+    "slower": slower,
+    "too-noisy": too_noisy,
+    "void": void,
+    "timed-clean": timed_clean,
+    "untimed": untimed,
     "n-plus-one": n_plus_one,
     "dropped-index": dropped_index,
     "accepted": accepted,

@@ -21,14 +21,16 @@ def renderings() -> dict[str, str]:
         report = make()
         found[f"{name}.txt"] = text(report, width=100)
         found[f"{name}.md"] = markdown(report)
-    found["n-plus-one.80.txt"] = text(EXAMPLES["n-plus-one"](), width=80)
+    for name in ("n-plus-one", "slower"):
+        found[f"{name}.80.txt"] = text(EXAMPLES[name](), width=80)
     return found
 
 
 def main() -> None:
+    found = renderings()
     for path in GOLDEN.iterdir():
         path.unlink()
-    for name, rendered in renderings().items():
+    for name, rendered in found.items():
         (GOLDEN / name).write_text(rendered, encoding="utf-8")
 
 

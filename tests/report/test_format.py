@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
+from example_reports import PLAYLIST, timed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,11 +90,38 @@ def test_change_has_a_sign_and_plus_is_worse(ratio: float, expected: str) -> Non
 
 
 def test_a_difference_is_never_rounded_away() -> None:
-    """Two values that differ look different."""
+    """Two counts or sizes that differ look different."""
     assert f.both(24_312, 24_298, "bytes") == ("24,312 B", "24,298 B")
     assert f.both(24_312, 30_000, "bytes") == ("24.3 kB", "30 kB")
-    assert f.both(0.0100001, 0.0100002, "s") == ("0.0100001 s", "0.0100002 s")
     assert f.both(None, 3, "") == ("-", "3")
+
+
+def test_times_have_three_digits_even_where_they_look_the_same() -> None:
+    """The fourth digit of a time is noise; what the pairs say stands in the change."""
+    assert f.both(0.00576599225, 0.00576984975, "s") == ("5.77 ms", "5.77 ms")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [
+        (1.0934, "+9.3 %"),
+        (0.9996, "0.0 %"),
+        (0.99927, "-0.1 %"),
+        (2.2076, "+121 %"),
+        (1.0, "0.0 %"),
+        (math.nan, "-"),
+        (math.inf, "-"),
+    ],
+)
+def test_a_change_of_time_is_shown_to_a_tenth_of_a_percent(ratio: float, expected: str) -> None:
+    """The same number of decimals in every row of a column."""
+    assert f.tenths(ratio) == expected
+
+
+def test_change_of_a_time_is_that_of_its_pairs() -> None:
+    """Not head over base: those are medians of their own."""
+    row = timed(PLAYLIST, 0.0041, 0.123, 0.025)
+    assert f.change(dataclasses.replace(row, base=0.004, head=0.004)) == "+12.3 %"
 
 
 LONG = (
@@ -132,6 +161,33 @@ def test_shortened_text_fits(text: str, limit: int) -> None:
     """Whatever the text is."""
     assert len(f.shortened(text, limit)) <= limit
     assert len(f.shortened(LONG + text, limit)) <= limit
+
+
+QUERIES = "GET /api/users/{id}/progress: 118 -> 8,420 blocks; "
+STATEMENT = (
+    "SELECT ... FROM analysis_results WHERE analysis_results.user_id = $1 AND "
+    "analysis_results.status IN ($2, $3, $4) ORDER BY analysis_results.analysed_at DESC LIMIT $5"
+)
+
+
+def test_a_reason_gives_up_sql_before_its_case_and_its_cost() -> None:
+    """Who did what and how often stay; of the statement as much as there is room for."""
+    shown = f.reason(f"{QUERIES}{STATEMENT}: 8,312 blocks (was 9); cache hits 2 -> 0", 160)
+    assert len(shown) <= 160
+    assert shown.startswith(f"{QUERIES}SELECT ... FROM analysis_results WHERE user_id = $1")
+    assert shown.endswith(": 8,312 blocks (was 9); cache hits 2 -> 0")
+
+
+def test_a_short_reason_is_left_alone() -> None:
+    """Nothing is shortened that fits."""
+    assert f.reason(f"{QUERIES}{STATEMENT}", 400) == f"{QUERIES}{STATEMENT}"
+
+
+@given(st.text(), st.integers(80, 300))
+def test_a_reason_fits(text: str, limit: int) -> None:
+    """Whatever it says."""
+    for reason in (text, QUERIES + text, f"{QUERIES}{STATEMENT}{text}", f"{text}; {STATEMENT} ran 9 times"):
+        assert len(f.reason(reason, limit)) <= limit
 
 
 HIDDEN = "\x00\x1b\x9b\n\r\t\u200b\u202e\u2066\u2028\ufeff\u00ad\ud800\u3164\U000e0041"

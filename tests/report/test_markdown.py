@@ -10,11 +10,12 @@ from html.parser import HTMLParser
 import cmarkgfm
 import pytest
 from cmarkgfm.cmark import Options
-from example_reports import CASES, EXAMPLES, SONG, equal_rows, n_plus_one, ran, regressed, report, row
+from example_reports import CASES, EXAMPLES, SONG, equal_rows, n_plus_one, ran, regressed, report, row, timed
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from gate.model import Case, Caveat, Environment, Finding, Level, Outcome, Report, State
+from gate.model import Case, Caveat, Environment, Finding, Level, Outcome, Pair, Report, State
+from gate.report import format as f
 from gate.report import markdown
 from gate.report.markdown import cell, code, fenced
 
@@ -68,7 +69,7 @@ def test_comment_is_well_formed(name: str) -> None:
     made = markdown(EXAMPLES[name]())
     seen = outline(made)
     assert seen.tags <= OURS
-    assert set(seen.rows) <= {3, 6, 7}
+    assert set(seen.rows) <= {3, 6, 7, 11}
     assert made.count("<details>") == made.count("</details>")
     assert "\n\n\n" not in made
     assert made.endswith("\n")
@@ -79,7 +80,8 @@ def test_first_line_is_the_verdict(name: str) -> None:
     """The state in words and the reason."""
     made = EXAMPLES[name]()
     first = markdown(made).splitlines()[0]
-    assert first.endswith(f" **perf-gate: {made.verdict.state.value}.** {code(made.verdict.reasons[0])}")
+    reason = code(f.reason(made.verdict.reasons[0], 200))
+    assert first.endswith(f" **perf-gate: {made.verdict.state.value}.** {reason}")
 
 
 def test_blocking_rows_come_before_everything_folded() -> None:
@@ -145,7 +147,7 @@ def test_cut_to_size_loses_no_blocked_case(blocked: int, limit: int) -> None:
         assert named == blocked // 4 + (blocked % 4 > 0)
     else:  # 300 names do not fit
         assert re.search(r"[\d,]+ of 300 cases that block", made)
-    assert set(outline(made).rows) <= {3, 6, 7}
+    assert set(outline(made).rows) <= {3, 6, 7, 11}
 
 
 def test_whole_report_says_nothing_of_a_cut() -> None:
@@ -186,7 +188,9 @@ def infested(name: str) -> Report:
         ),
     )
     foreign = {"label": name, "unit": name, "caveats": (Caveat(code=name, text=name),), "cause": cause}
+    judged = (Outcome.REGRESSED, Outcome.INCONCLUSIVE, Outcome.IMPROVED, Outcome.EQUIVALENT)
     rows = [
+        *(timed(bad, 0.004, 0.2, 0.1, outcome, **(foreign | {"unit": "s"})) for outcome in judged),
         regressed(bad, "sql.calls", 3, 202, **foreign),
         row(bad, name, 3, 1, Outcome.IMPROVED, **foreign),
         row(bad, "sql.rows", None, 1, Outcome.NEW, **foreign),
@@ -217,7 +221,14 @@ def infested(name: str) -> Report:
         timings=tuple(dataclasses.replace(each, label=name) for each in made.timings),
         timeline=tuple(dataclasses.replace(each, name=name) for each in made.timeline),
         config=tuple(dataclasses.replace(each, value=name) for each in made.config),
-        run=dataclasses.replace(made.run, plan=dataclasses.replace(made.run.plan, against=name)),
+        run=dataclasses.replace(
+            made.run,
+            plan=dataclasses.replace(made.run.plan, against=name, untimed=name or "x"),
+            pairs=(
+                Pair(number=1, stage="screen", cases=(bad,), seconds=2.0, measured=1.0),
+                Pair(number=2, stage="confirm", cases=(bad,), seconds=2.0, lost=name or "x"),
+            ),
+        ),
     )
 
 
@@ -231,7 +242,7 @@ def assert_inert(name: str) -> None:
     seen = outline(made)
     assert seen.tags <= OURS
     assert seen.attributes <= {"align", "lang"}
-    assert set(seen.rows) <= {3, 6, 7}
+    assert set(seen.rows) <= {3, 6, 7, 11}
     calm = calm_outline()
     assert len(seen.rows) == len(calm.rows)
     # Nothing foreign stands outside of code: the prose is the same whatever the name.

@@ -16,6 +16,7 @@ from example_reports import (
     first_adoption,
     n_plus_one,
     report,
+    timed,
     with_rows,
 )
 from hypothesis import given
@@ -24,7 +25,8 @@ from regenerate import GOLDEN, renderings
 from rich.cells import cell_len
 
 from gate.judge import Context, judge
-from gate.model import Case, Outcome, Report, State
+from gate.model import Case, Cause, Caveat, Outcome, Pair, Report, State
+from gate.report import format as f
 from gate.report import text
 from gate.schema import report_from_json, report_to_json
 
@@ -45,7 +47,19 @@ def test_first_line_is_state_and_reason(name: str) -> None:
     """Whoever reads one line knows the verdict and why."""
     made = EXAMPLES[name]()
     first = text(made).splitlines()[0]
-    assert first == f"{made.verdict.state.value}: {made.verdict.reasons[0]}"
+    state, reason = made.verdict.state.value, made.verdict.reasons[0]
+    assert first == f"{state}: {reason if len(reason) <= 200 else f.reason(reason, 200)}"
+
+
+def test_statement_that_the_first_line_cuts_stands_whole_below() -> None:
+    """The headline is for a list of checks; who repairs it needs the whole statement."""
+    rendered = text(EXAMPLES["dropped-index"]())
+    first, _, rest = rendered.partition("\n")
+    assert "..." in first.rpartition("WHERE")[2]
+    assert "SELECT ... FROM analysis_results WHERE analysis_results.user_id = $1" in rest
+    assert "ORDER BY analysis_results.analysed_at DESC LIMIT $5: 8,312 blocks (was 9)" in " ".join(
+        rest.split()
+    )
 
 
 def test_first_line_of_a_blocked_run_names_endpoint_statement_and_calls() -> None:
@@ -92,13 +106,21 @@ def test_order_is_worst_first_whatever_the_order_of_the_report() -> None:
     random.Random(1).shuffle(shuffled)
     marks = [line.split()[0] for line in text(made).splitlines() if line and not line.startswith(" ")]
     table = marks[marks.index("BLOCKED") : marks.index("budgets")]
-    assert table == ["BLOCKED"] * 3 + ["warn"] + ["improved"] * 2 + ["equal"] * 3
+    assert table == ["BLOCKED"] * 3 + ["warn"] + ["improved"] + ["equal"] * 3
     again = dataclasses.replace(made, comparisons=tuple(shuffled))
     assert blocked_lines(again) == blocked_lines(made)
 
 
 def blocked_lines(made: Report) -> list[str]:
     return [line for line in text(made).splitlines() if line.startswith("BLOCKED")]
+
+
+def test_gains_of_a_blocked_case_are_said_where_it_blocks() -> None:
+    """No row says "improved" of a case that blocks."""
+    rendered = text(n_plus_one())
+    (below,) = [line for line in rendered.splitlines() if "response.bytes 24,312 B -> 24,298 B" in line]
+    assert below.strip() == "better in the same case: response.bytes 24,312 B -> 24,298 B"
+    assert "improved    GET /api/playlists/{id}" not in rendered
 
 
 def test_accepted_row_stays_in_the_table() -> None:
@@ -157,7 +179,18 @@ def test_nothing_foreign_reaches_the_terminal(name: str, reason: str) -> None:
     broken = dataclasses.replace(
         rows[10], outcome=Outcome.REGRESSED, blocking=True, head=9.0, case=bad, label=name
     )
-    rendered = text(report(State.BLOCKED, (reason,), [broken, *rows]))
+    doubt = (Caveat(code=name, text=reason),)
+    times = [
+        timed(bad, 0.004, 0.2, 0.1, outcome, label=name, caveats=doubt, cause=Cause(summary=reason))
+        for outcome in (Outcome.REGRESSED, Outcome.INCONCLUSIVE, Outcome.IMPROVED)
+    ]
+    made = report(State.BLOCKED, (reason,), [broken, *times, *rows])
+    measured = dataclasses.replace(
+        made.run,
+        plan=dataclasses.replace(made.run.plan, untimed=reason),
+        pairs=(Pair(number=1, stage="screen", cases=(bad,), seconds=1.0, lost=reason),),
+    )
+    rendered = text(dataclasses.replace(made, run=measured))
     for forbidden in "\x1b\x07\x9b\r\u202e\u2066\u200b\ufeff":
         assert forbidden not in rendered
     for line in rendered.split("\n")[1:]:
