@@ -9,12 +9,12 @@ differences of three benchmarks at a time, and another benchmark, drawn anew for
 
 Prints a row a recording, statistic and rule:
     blocked      clean runs with any benchmark blocked: false blocks
-    confirmed    benchmarks a clean run in the confirm family, and of them flagged
-    pairs        of the confirm, on average
-    open         clean runs with any benchmark inconclusive, and the share of all benchmarks that are
-    void         clean runs with any benchmark void: control, unsteady or drift
-    +3 % ...     slowdowns of this size that are blocked
-    mde          of slowdowns as large as their own run's `mde` said it could catch, those that are blocked
+    confirmed    benchmarks a clean run in the confirm family; flagged: of them, those suspect in the screen
+    pairs        of the confirm, a benchmark, on average
+    open runs    clean runs with any benchmark inconclusive; open cases: the share of all benchmarks that are
+    void         clean runs with any benchmark void: control, unsteady, drift, clock
+    +3% ...      slowdowns of this size that are blocked
+    mde          of slowdowns as large as a clean run said it could catch, those that are blocked: 95 % is meant
 
 Resampled from few pairs, so a model and no proof: the promise rests on live runs.
 """
@@ -25,7 +25,7 @@ import argparse
 import gzip
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -152,7 +152,24 @@ class Replay:
         )
 
 
-def row(replay: Replay, runs: int, trials: int) -> Iterator[str]:
+COLUMNS = (
+    "recording",
+    "statistic",
+    "allowed detect margin",
+    "blocked",
+    "confirmed",
+    "flagged",
+    "pairs",
+    "open runs",
+    "open cases",
+    "void",
+    *(f"+{share:.0%}" for share in SLOWDOWNS),
+    "mde",
+)
+
+
+def row(replay: Replay, runs: int, trials: int) -> tuple[str, ...]:
+    """The figures of one row of the table."""
     blocked = open_runs = open_cases = void = members = flagged = 0
     wanted: list[int] = []
     for _ in range(runs):
@@ -163,14 +180,17 @@ def row(replay: Replay, runs: int, trials: int) -> Iterator[str]:
         open_runs += Outcome.INCONCLUSIVE in outcomes
         open_cases += outcomes.count(Outcome.INCONCLUSIVE)
         void += any(caveat.code in VOID for each in decisions.values() for caveat in each.caveats)
-    yield f"{blocked:4d}"
-    yield f"{members / runs:5.2f} {flagged / runs:5.2f}"
-    yield f"{np.mean(wanted) if wanted else 0:5.1f}"
-    yield f"{open_runs / runs:6.2%} {open_cases / runs / len(replay.names):6.2%}"
-    yield f"{void / runs:6.2%}"
-    for share in SLOWDOWNS:
-        yield f"{replay.slowed(share, trials):6.1%}"
-    yield f"{replay.caught(trials):6.1%}"
+    return (
+        f"{blocked} of {runs}",
+        f"{members / runs:.2f}",
+        f"{flagged / runs:.2f}",
+        f"{np.mean(wanted) if wanted else 0:.1f}",
+        f"{open_runs / runs:.2%}",
+        f"{open_cases / runs / len(replay.names):.2%}",
+        f"{void / runs:.2%}",
+        *(f"{replay.slowed(share, trials):.1%}" for share in SLOWDOWNS),
+        f"{replay.caught(trials):.1%}",
+    )
 
 
 def main() -> None:
@@ -184,26 +204,25 @@ def main() -> None:
     chosen = parser.parse_args()
     small = TimingRule(allowed=0.02, detect=0.05, margin=0.005)
     large = TimingRule(allowed=0.05, detect=0.10, margin=0.01)
-    width = max(len(path.name.removesuffix(".jsonl.gz")) for path in chosen.recordings)
-    print(
-        f"{'recording':{width}}  statistic  allowed/detect/margin  blocked of {chosen.runs}"
-        "  confirmed, flagged  pairs  open: runs, cases  void  "
-        + "  ".join(f"+{share:.0%}" for share in SLOWDOWNS)
-        + "  mde"
-    )
-    for path in chosen.recordings:
+    names = [path.name.removesuffix(".jsonl.gz") for path in chosen.recordings]
+    widths = [max(map(len, ("recording", *names))), *(max(len(each), 9) for each in COLUMNS[1:])]
+    print_row(COLUMNS, widths)
+    print_row(tuple("-" * width for width in widths), widths)
+    for path, name in zip(chosen.recordings, names, strict=True):
         statistics: tuple[Statistic, ...] = ("min", "median")
         for statistic in statistics:
             cases = recorded(path, statistic)
             for rule in (small, large):
                 replay = Replay(cases, replace(rule, statistic=statistic), chosen.seed)
-                name = path.name.removesuffix(".jsonl.gz")
-                print(
-                    f"{name:{width}}  {statistic:6s}"
-                    f"  {rule.allowed:.0%} {rule.detect:.0%} {rule.margin:.1%}  "
-                    + "  ".join(row(replay, chosen.runs, chosen.trials)),
-                    flush=True,
-                )
+                limits = f"{rule.allowed:.0%} {rule.detect:.0%} {rule.margin:.1%}"
+                print_row((name, statistic, limits, *row(replay, chosen.runs, chosen.trials)), widths)
+
+
+def print_row(cells: tuple[str, ...], widths: list[int]) -> None:
+    print(
+        "| " + " | ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)) + " |",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

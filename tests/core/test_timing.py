@@ -35,7 +35,7 @@ from gate.model import (
     TimingRule,
     plain,
 )
-from gate.stats import trimmed
+from gate.stats import serial, trimmed
 from gate.timing import CONTROL, Member, family, judge_times
 
 BENCHMARKS = TimingRule(allowed=0.02, detect=0.05, margin=0.005, statistic="min")
@@ -173,6 +173,15 @@ def test_the_confirm_wants_pairs_by_the_spread_of_the_screen() -> None:
     assert members({SCAN: differences})[SCAN].pairs == 40
 
 
+def test_limits_that_lie_close_want_more_pairs() -> None:
+    """Allowed 4 %, detect 5 %: the estimate has to tell these two, n = 1.8 (1.645 x 0.03 / 0.00957)^2 + 3."""
+    a = 0.03 / (2.5 * 1.4826 * 1.129)
+    differences = [a * i + math.log(1.05) for i in (4, -3, 2, -1, 1, -2, 3, -4)]
+    close = dataclasses.replace(BENCHMARKS, allowed=0.04)
+    assert members({SCAN: differences})[SCAN].pairs == 17
+    assert members({SCAN: differences}, close)[SCAN].pairs == 51
+
+
 def test_a_case_that_is_quiet_by_luck_borrows_the_spread_of_its_suite() -> None:
     """The middle MAD of the suite is the least that is believed; another suite's is not asked."""
     noisy = {Case(suite="benchmarks", name=f"noisy{i}"): screen(spread=0.06) for i in range(3)}
@@ -201,8 +210,8 @@ def test_lost_pairs_and_cases_that_were_cut_do_not_count() -> None:
 
 def test_fewer_than_five_pairs_prove_nothing() -> None:
     """Four pairs of a cut screen go to the confirm; without any, no confirm would help."""
-    assert SCAN in members({SCAN: [0.0, 0.0, 0.0, 0.0]})
-    assert members({SCAN: [0.0, 0.0, 0.0, 0.0, 0.0]}) == {}
+    assert SCAN in members({SCAN: [0.0, 1e-4, -1e-4, 0.0]})
+    assert members({SCAN: [0.0, 1e-4, -1e-4, 0.0, 1e-4]}) == {}
     assert members({SCAN: []}) == {}
 
 
@@ -342,6 +351,12 @@ def test_the_smallest_slowdown_caught_grows_with_the_noise() -> None:
     assert floored >= 0.1
 
 
+def test_what_the_screen_proved_it_would_have_noticed_from_detect_on() -> None:
+    """A slowdown of detect fails the proof, even where a spread of 4.5 % would hide it from the flag."""
+    a = 0.045 / (2.5 * 1.4826 * 1.129)
+    assert row([a * i - 0.03 for i in (4, -3, 2, -1, 1, -2, 3, -4)]).mde == pytest.approx(0.05)
+
+
 def test_notes_of_the_measurement_travel_with_the_row() -> None:
     """A caveat of either side's sample stands on the row, once."""
     note = Caveat(code="rounds", text="cut to 5 rounds")
@@ -416,11 +431,38 @@ def test_a_case_whose_visits_differ_is_void_by_itself() -> None:
     assert found[SORT].outcome is Outcome.REGRESSED
 
 
+def test_visits_that_differ_by_chance_void_nothing_among_many_cases() -> None:
+    """p = 0.0002 of one A/A is nothing to speak of among fifty cases, and enough for one alone."""
+    base, head = samples(SCAN, [*screen(0.06), *pairs(0.06, 12)])
+    tilt = [*screen(), *pairs(0.0, 12)]
+    off = trimmed(tilt[SCREEN:]).error * 7.2  # t(7) has 7.06 at 0.0001
+    tilted = tuple(
+        p._replace(value=p.value * math.exp(tilt[p.pair - 1] + off)) if p.visit % 2 else p
+        for p in head.points
+    )
+    assert off > math.log1p(0.01)
+    suspect = (base, dataclasses.replace(head, points=tilted))
+    crowd = {Case(suite="benchmarks", name=f"b{i}"): screen() for i in range(50)}
+    alone = run_of({SCAN: suspect})
+    among = run_of({SCAN: suspect, **{case: samples(case, each) for case, each in crowd.items()}})
+    assert codes(rows(alone)[SCAN]) == ["unsteady"]
+    assert "unsteady" not in codes(rows(among)[SCAN])
+
+
 def test_a_confirm_that_drifts_is_void() -> None:
     """Slower and slower from pair to pair: not twelve independent pairs."""
     rising = [0.06 + 0.004 * i for i in range(12)]
     found = row([*screen(0.06), *rising])
     assert (found.outcome, codes(found)) == (Outcome.INCONCLUSIVE, ["drift"])
+
+
+def test_a_confirm_that_drifts_a_little_stands() -> None:
+    """p = 0.02 is what one clean confirm in fifty shows; to void by it would cost as many true blocks."""
+    order = (1, 3, 2, 6, 4, 5, 0, 7, 9, 11, 8, 10)
+    values = sorted(pairs(0.06, 12))
+    drifting = [values[i] for i in order]
+    assert 0.005 < serial(drifting)[1] < 0.05
+    assert row([*screen(0.06), *drifting]).outcome is Outcome.REGRESSED
 
 
 def test_a_void_member_lends_its_place_to_nobody() -> None:
@@ -494,6 +536,15 @@ def test_a_clock_too_coarse_is_said() -> None:
     assert (found.outcome, codes(found)) == (Outcome.INCONCLUSIVE, ["clock"])
     fine = [[0.0500, 0.0500, 0.0501, 0.0500]] * SCREEN
     assert rows(run_of({SCAN: both(SCAN, fine, fine)}))[SCAN].outcome is Outcome.EQUIVALENT
+
+
+def test_a_coarse_clock_does_not_matter_below_the_floor() -> None:
+    """A step of 3 us is a tenth of the time, and far from the 50 us that would matter."""
+    ticks = [[30e-6, 30e-6, 33e-6, 30e-6]] * SCREEN
+    run = run_of({LIST: both(LIST, ticks, ticks, LATENCY)}, rule=ENDPOINTS)
+    assert rows(run)[LIST].outcome is Outcome.EQUIVALENT
+    bare = dataclasses.replace(ENDPOINTS, floor=0.0)
+    assert codes(judge_times(run, {LIST: bare})[0]) == ["clock"]
 
 
 def test_huge_ratios_stay_numbers_that_json_knows() -> None:
