@@ -14,8 +14,9 @@ Prints a row a recording, statistic and rule:
     open runs    clean runs with any benchmark inconclusive; open cases: the share of all benchmarks that are
     void         clean runs with any benchmark void: control, unsteady, drift, clock
     +3% ...      slowdowns of this size that are blocked
-    mde          of slowdowns as large as a clean run said it could catch, those that are blocked: 95 % is meant
+    mde          slowdowns as large as a clean run said it could catch that are blocked: 95 % is meant
 
+Recordings put together, `cat A.jsonl.gz B.jsonl.gz > both.jsonl.gz`, are one of more pairs.
 Resampled from few pairs, so a model and no proof: the promise rests on live runs.
 """
 
