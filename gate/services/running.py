@@ -39,7 +39,8 @@ class Running(ABC):
     def pids(self, name: str) -> tuple[int, ...]:
         """The live processes of "postgres", or of the Redis server of that name, by this machine's numbers.
 
-        The server first, then all that it has started; looked up each time, for backends come and go.
+        The server first, then all that it has started; looked up each time, for backends come and go. One
+        that has ended stays among them until the server has noticed.
         Empty where the server is not ours, does not run, or cannot be seen from here.
         """
         del name

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,23 @@ def test_a_state_directory_that_cannot_be_used_costs_the_reservation_alone(tmp_p
     """A core is named all the same, with a caveat."""
     (tmp_path / "file").touch()
     assert runs(tmp_path / "file", 1) == [(3, ["core-unreserved"])]
+
+
+def test_a_run_waits_while_another_chooses(tmp_path, devices, monkeypatch):
+    """Else a lock that is only tried would be taken for one that is held."""
+    waits = []
+    with contextlib.ExitStack() as choosing:
+        choosing.enter_context(cores._guard(tmp_path))
+        monkeypatch.setattr(time, "sleep", lambda _: (waits.append(1), choosing.close()))
+        assert runs(tmp_path, 1) == [(3, [])]
+    assert waits
+
+
+def test_a_run_that_was_stopped_while_it_chose_does_not_stop_others(tmp_path, devices, monkeypatch):
+    """After a while they go on without its leave."""
+    monkeypatch.setattr(cores, "_GUARD_TIMEOUT", 0.01)
+    with cores._guard(tmp_path):
+        assert runs(tmp_path, 1) == [(3, [])]
 
 
 CHILD = """
@@ -252,6 +270,26 @@ def test_a_process_that_has_ended_is_no_problem():
     with pinned([pid], os.sched_getaffinity(0)) as problems:
         assert problems == ()
     assert move([pid], os.sched_getaffinity(0)) == ()
+
+
+@two_cores
+def test_a_thread_that_starts_or_ends_while_the_threads_are_listed_is_no_problem(threaded, monkeypatch):
+    """One comes after the list was made, one of the list has ended."""
+    core = max(os.sched_getaffinity(0))
+    thread, listed = threaded.thread(), os.listdir
+    lists = [[str(threaded.pid), str(ended())]]
+    monkeypatch.setattr(os, "listdir", lambda path: lists.pop() if lists else listed(path))
+    assert move([threaded.pid], [core]) == ()
+    assert os.sched_getaffinity(thread) == {core}
+
+
+@two_cores
+def test_a_process_that_has_the_number_of_another_is_left_alone(threaded, monkeypatch):
+    """The one that was kept has ended meanwhile."""
+    core = max(os.sched_getaffinity(0))
+    with pinned([threaded.pid], [core]):
+        monkeypatch.setattr(cores, "_born", lambda _: "another")
+    assert os.sched_getaffinity(threaded.pid) == {core}
 
 
 def test_a_process_may_end_while_it_is_kept(threaded):

@@ -23,6 +23,9 @@ TICKS = 0.02  # seconds: what /proc may leave out of user and of system time, a 
 WORKER = """
 import os, signal, sys, threading, time
 
+def say(*things):
+    os.write(1, (" ".join(map(str, things)) + "\\n").encode())  # whole, for several speak at once
+
 def burn():
     until = time.thread_time() + 0.1
     while time.thread_time() < until: pass
@@ -44,11 +47,26 @@ def start_a_child():
     child = os.fork()
     if not child:
         burn()
-        print(os.getpid(), flush=True)
+        say(os.getpid())
+        signal.pause()
+
+def start_a_grandchild():
+    global child
+    child = os.fork()
+    if not child:
+        if os.fork():
+            say(os.getpid())
+            os.wait()
+            os._exit(0)
+        burn()
+        say(os.getpid())
         signal.pause()
 
 def end_the_child():
     os.kill(child, signal.SIGKILL)
+    wait_for_the_child()
+
+def wait_for_the_child():
     try: os.waitpid(child, 0)
     except ChildProcessError: pass  # the kernel has waited for it
 
@@ -64,7 +82,7 @@ def tell():
 for line in sys.stdin:
     globals()[line.strip()]()
     mine, children = time.process_time(), sum(os.times()[2:4])
-    print(mine, children, flush=True)
+    say(mine, children)
 """
 
 
@@ -81,11 +99,11 @@ class Worker:
         own, children = self._line().split()
         return float(own), float(children)
 
-    def starts_a_child(self) -> int:
-        """The pid of a child that has used 0.1 s and waits for its end."""
-        self._ask("start_a_child")
-        lines = {self._line(), self._line()}
-        return int(next(line for line in lines if " " not in line))
+    def starts(self, *below: str) -> list[int]:
+        """Pids of a new child, or of a child and its child; the last has used 0.1 s and waits for its end."""
+        self._ask(f"start_a_{below[-1]}")
+        lines = [self._line() for _ in (*below, "the answer")]
+        return [int(line) for line in lines if " " not in line]
 
     def _ask(self, what: str) -> None:
         assert self.process.stdin is not None
@@ -203,14 +221,26 @@ def test_a_child_that_ends_keeps_what_it_used_and_counts_once(worker, parent):
         worker.does("ignore_children")
     clock = CpuClock()
     start = seconds(clock, worker.pid)
-    child = worker.starts_a_child()
+    (child,) = worker.starts("child")
     lived = seconds(clock, worker.pid, child)
     own_before, _ = worker.does("tell")
     worker.does("end_the_child")
     after = seconds(clock, worker.pid)
-    own_after, _ = worker.does("tell")
+    own_after, _ = worker.does("burn")
+    later = seconds(clock, worker.pid)
     assert lived - start >= 0.1
     assert lived <= after <= lived + (own_after - own_before) + 2 * TICKS
+    assert later - after >= 0.1 - TICKS
+
+
+def test_a_child_that_ends_with_its_own_child_counts_once(worker):
+    """The one that is left has waited for both."""
+    clock = CpuClock()
+    child, grandchild = worker.starts("child", "grandchild")
+    lived = seconds(clock, worker.pid, child, grandchild)
+    os.kill(grandchild, 9)
+    worker.does("wait_for_the_child")
+    assert lived <= seconds(clock, worker.pid) <= lived + 0.1 - TICKS
 
 
 def test_a_child_that_lived_between_two_looks_counts(worker):
@@ -233,12 +263,22 @@ def test_a_process_without_a_parent_in_the_family_keeps_what_it_used():
 def test_a_family_that_ends_as_a_whole_counts_once(worker):
     """The child's time is not added to its parent's a second time."""
     clock = CpuClock()
-    child = worker.starts_a_child()
+    (child,) = worker.starts("child")
     lived = seconds(clock, worker.pid, child)
     os.kill(child, 9)
     worker.process.kill()
     worker.process.wait()
     assert seconds(clock) == lived
+
+
+def test_it_never_runs_backwards(worker, monkeypatch):
+    """Not even where the kernel's own account of the children does, by its rounding."""
+    clock, read = CpuClock(), cpu._stat
+    seconds(clock, worker.pid)
+    worker.does("burn_in_a_child")
+    before = seconds(clock, worker.pid)
+    monkeypatch.setattr(cpu, "_stat", lambda pid: [*(fields := read(pid))[:13], b"0", b"0", *fields[15:]])
+    assert seconds(clock, worker.pid) >= before
 
 
 def test_a_number_that_is_used_again_is_another_process(worker, monkeypatch):

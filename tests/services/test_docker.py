@@ -133,7 +133,7 @@ def test_processes_are_numbered_as_this_machine_does(running):
     numbers = Path(f"/proc/{before[0]}/status").read_text()
     assert "NSpid:" not in numbers or f"NSpid:\t{before[0]}\t{server.pid}\n" in numbers
     assert backend != inside
-    assert [Path(f"/proc/{pid}/comm").read_text() for pid in before] == ["postgres\n"] * len(before)
+    assert Path(f"/proc/{before[0]}/comm").read_text() == "postgres\n"
     (pid,) = running.pids("numbered")
     with db.redis_client(redis) as client:
         assert client.info("server")["process_id"] == 1

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -130,21 +131,16 @@ def test_a_redis_server_asked_for_again_is_fresh_and_the_earlier_one_gone(runnin
     assert db.redis_answers(other)
 
 
-def programs_of(pids) -> list[str]:
-    return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
-
-
 def test_the_processes_of_postgres_are_found_as_they_come_and_go(running):
-    """The server first, then those that serve it, and every backend for as long as it lives."""
+    """The server first, and every backend for as long as it lives."""
     before = running.pids("postgres")
     with db.connect(running.postgres, "postgres") as connection:
         during = running.pids("postgres")
         backend = connection.info.backend_pid
-    assert before[0] == running.postgres.pid
-    assert set(programs_of(before)) == {"postgres"}
+    assert before[0] == during[0] == running.postgres.pid
     assert set(during) - set(before) == {backend}
-    gone(backend)
-    assert running.pids("postgres") == before
+    until(lambda: not Path(f"/proc/{backend}").exists())
+    assert backend not in running.pids("postgres")
 
 
 def test_the_processes_of_postgres_are_those_of_its_last_start(running):
@@ -165,13 +161,6 @@ def test_the_process_of_a_redis_server_is_found_by_its_name(running):
     os.kill(first.pid, signal.SIGKILL)
     gone(first.pid)
     assert running.pids("mine") == ()
-
-
-def test_processes_are_found_where_the_kernel_keeps_no_list_of_children(running, monkeypatch):
-    """Some are built without; the same answer then takes longer."""
-    found = running.pids("postgres")
-    monkeypatch.setattr(process, "_KERNELS_LIST", "/nowhere")
-    assert sorted(running.pids("postgres")) == sorted(found)
 
 
 def test_no_password_is_on_a_command_line(running):
@@ -326,6 +315,14 @@ def gone(pid: int) -> None:
         os.close(descriptor)
 
 
+def until(true) -> None:
+    """Wait for what the kernel or a server does by itself."""
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_the_watchdog_removes_everything_after_sigkill(child):
     """The gate had no chance to clean up."""
     process, directory, state = child
@@ -423,10 +420,11 @@ def test_an_exception_beside_two_configurations_leaves_nothing_of_either(tmp_pat
 
 
 def test_what_is_compared_lies_on_one_file_system(tmp_path, monkeypatch):
-    """Data in memory beside data on a disk would be no comparison, whatever has room meanwhile."""
+    """And comes from one provider, whatever has room and is available meanwhile."""
     elsewhere = tmp_path / "elsewhere"
     with started(tmp_path / "state") as first:
         monkeypatch.setattr("gate.services.place.likely", lambda *_: elsewhere)
+        monkeypatch.setattr(services, "AUTO", ())
         with services.start(
             configured(), provider="auto", state=tmp_path / "state", notify=lambda _: None, beside=first
         ) as second:
