@@ -176,20 +176,22 @@ def _left_out(view: View, room: Room) -> tuple[str, ...]:
     """What the cut took, in words: ("12 of 72 rows", ...)."""
     sizes = view.sizes(room)
     words = {
-        "every": "rows of the table of counts",
-        "times": "times",
-        "statements": "cases' statements",
-        "new": "new cases",
-        "improved": "improved rows",
-        "met": "budgets met or with too few values",
-        "doubts": "findings and caveats",
-        "others": "rows that do not block",
-        "budgets": "budgets not met",
-        "blocked": "cases that block" if room.compact else "rows that block",
+        "every": ("row of the table of counts", "rows of the table of counts"),
+        "times": ("time", "times"),
+        "statements": ("case's statements", "cases' statements"),
+        "new": ("new case", "new cases"),
+        "improved": ("improved row", "improved rows"),
+        "met": ("folded budget", "folded budgets"),
+        "doubts": ("finding or caveat", "findings and caveats"),
+        "others": ("row that does not block", "rows that do not block"),
+        "budgets": ("budget not met", "budgets not met"),
+        "blocked": ("case that blocks", "cases that block")
+        if room.compact
+        else ("row that blocks", "rows that block"),
     }
     return tuple(
-        Inert(f"{sizes[name] - getattr(room, name):,} of {sizes[name]:,} {word}")
-        for name, word in words.items()
+        Inert(f"{sizes[name] - getattr(room, name):,} of {sizes[name]:,} {words[name][sizes[name] != 1]}")
+        for name in words
         if getattr(room, name) < sizes[name]
     )
 

@@ -63,6 +63,8 @@ def base(side: SideInfo | None, report: Report, quote: Callable[[str], str] = st
     """What base is and where its numbers come from. quote: for its commit."""
     if side is None:
         return "no base asked for" if report.run.plan.against == "none" else "no base"
+    if side.stored and side.dirty:
+        return "base a saved run of uncommitted edits"
     named = "the working tree" if snapshot(side, report) else quote(ref(side))
     return f"base {named}" + (" (stored counts)" if side.stored else " (measured in this run)")
 
@@ -114,7 +116,7 @@ def timeline(report: Report) -> str:
 def measuring(report: Report) -> tuple[str, ...]:
     """How the time for timing was spent, stage by stage, then which pairs were lost and why."""
     found = []
-    kept = [pair for pair in report.run.pairs if pair.cases and not pair.lost]
+    kept = [pair for pair in report.run.pairs if pair.cases and not pair.lost and report.run.plan.timed]
     for stage in ("screen", "confirm"):
         if several := [pair for pair in kept if pair.stage == stage]:
             found.append(f"{stage}: {_spent(several)}")

@@ -400,8 +400,8 @@ def _foot(report: Report, width: int) -> Iterator[Text]:
     yield from _footer("environment", says.environment(report), width)
     if report.timeline:
         yield from _footer("time", says.timeline(report), width)
-    timing = (*says.measuring(report), *filter(None, (says.untimed(report),)))
-    yield from _list("timing", timing, width)
+    spent = (*says.measuring(report), *filter(None, (says.untimed(report),)))
+    yield from _list("timing", spent, width)
     if report.verdict.state is not State.PASS:
         yield _command("reproduce", says.reproducing(report))
     for name, commands in (("accept", says.accepting(report)), ("adopt", says.adopting(report))):

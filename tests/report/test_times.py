@@ -284,3 +284,18 @@ def test_first_line_names_the_case_and_what_it_costs() -> None:
         "blocked: GET /api/playlists/{id}: 12.3 % slower (4.1 -> 4.6 ms), at least 9.8 %; "
         "+0.50 ms, of it +0.44 ms processor time of the program"
     )
+
+
+def test_a_saved_run_of_uncommitted_edits_is_not_called_stored_counts() -> None:
+    """`compare` may hold head against it; a baseline is never dirty."""
+    made = timed_clean()
+    base = SideInfo(name="base", ref=BASE, data_key=KEY, stored=True, dirty=True)
+    held = dataclasses.replace(made, sides=dataclasses.replace(made.sides, base=base))
+    assert text(held).splitlines()[1] == f"base a saved run of uncommitted edits, head {HEAD[:10]}"
+
+
+def test_pairs_that_nothing_was_judged_by_are_not_told() -> None:
+    """`compare` of saved runs looks at counts alone."""
+    made = timed_clean()
+    plan = dataclasses.replace(made.run.plan, timed=())
+    assert "time budget" not in text(dataclasses.replace(made, run=dataclasses.replace(made.run, plan=plan)))
