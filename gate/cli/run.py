@@ -98,7 +98,8 @@ def flags() -> tuple[Setting, ...]:
         Setting(name=f"--{name.replace('_', '-')}", value=str(value), origin=origins[source])
         for name, value in context.params.items()
         if (source := context.get_parameter_source(name)) in origins
-        and not name.startswith(("json", "markdown"))
+        # --env may hold secrets, and files are the caller's own.
+        and not name.startswith(("json", "markdown", "env"))
     )
 
 

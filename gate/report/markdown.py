@@ -247,7 +247,6 @@ class View:
     measuring: tuple[str, ...]
     tool: str
     dirty: bool
-    allow: bool
     adopt: Inert | None
     accept: Inert | None
     reproduce: Inert
@@ -314,7 +313,6 @@ def _view(report: Report) -> View:
         measuring=says.measuring(report),
         tool=f.clean(report.tool),
         dirty=report.sides.head.dirty,
-        allow=bool(says.allowing(report)),
         adopt=fenced("\n".join(adopt), "sh") if adopt else None,
         accept=fenced("\n".join(("perf-gate run", *accept)), "sh") if accept else None,
         reproduce=fenced(says.reproducing(report), "sh"),

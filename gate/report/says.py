@@ -162,24 +162,14 @@ def baselines(report: Report) -> str:
 
 
 def accepting(report: Report) -> tuple[str, ...]:
-    """The commands that accept what blocks, in order; none where nothing blocks that can be accepted.
-
-    A baseline holds counts and sizes: failures and times cannot be accepted into it.
-    """
-    cases = _blocked(row for row in report.comparisons if row.metric not in ("errors", *GATED))
+    """The commands that accept what blocks, in order; none where nothing blocks that can be accepted."""
+    cases = _blocked(row for row in report.comparisons if row.metric != "errors")
     if not cases or _given(report, "--a"):
         return ()
     names = [f.quoted(str(case)) for case in cases]
     named = [name for name in names if name is not None]
     arguments = " ".join(named) if len(named) == len(cases) <= 10 else "--all"
     return (f"perf-gate accept {arguments}", f"git add {f.quoted(baselines(report))} && git commit")
-
-
-def allowing(report: Report) -> str:
-    """How a slower time is let through, for no baseline holds it; empty where none blocks."""
-    if not _blocked(row for row in report.comparisons if row.metric in GATED):
-        return ""
-    return "raise `allowed` and `detect` under [policy.cases]; in CI, in base's configuration"
 
 
 def adopting(report: Report) -> tuple[str, ...]:

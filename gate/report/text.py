@@ -407,8 +407,6 @@ def _foot(report: Report, width: int) -> Iterator[Text]:
     for name, commands in (("accept", says.accepting(report)), ("adopt", says.adopting(report))):
         for index, command in enumerate(commands):
             yield _command(name if index == 0 else "", command)
-    if allowing := says.allowing(report):
-        yield from _footer("allow", allowing, width)
 
 
 def _command(name: str, command: str) -> Text:
