@@ -211,7 +211,7 @@ def test_lost_pairs_are_named_with_their_reason() -> None:
 
 def test_a_slower_time_can_be_accepted() -> None:
     """As a count can: its ratio goes into the baseline."""
-    report = EXAMPLES["slower"]()
+    report = slower()
     for rendered in (text(report), markdown(report)):
         assert "perf-gate accept endpoints/playlist endpoints/progress" in rendered
 
