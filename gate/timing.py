@@ -204,6 +204,8 @@ def decided(
             )
         else:
             decision = _by_confirm(confirm[case], tested[case], rule, levels[case], LEVEL / len(members))
+            if decision.outcome is Outcome.REGRESSED:
+                decision = _agreed(decision, trimmed(screen[case].differences), rule)
             found[case] = _better(decision, rule, len(rules))
     return found
 
@@ -254,6 +256,29 @@ def _by_confirm(series: Series, centre: Centre, rule: TimingRule, level: float, 
     settle = f"about {needed} would settle it" if needed else "more would hardly settle it"
     text = f"{centre.n} pairs show neither a slowdown beyond doubt nor that there is none; {settle}"
     return dataclasses.replace(decision, needed=needed, caveats=(Caveat(code="too-noisy", text=text),))
+
+
+def _agreed(decision: Decision, screen: Centre, rule: TimingRule) -> Decision:
+    """A block, unless the screen contradicts it: it saw no slowdown for sure, and surely not such a one.
+
+    What only one of two environments shows, built alike from the same sources, is theirs and not the code's:
+    where memory happened to lie, a page cache, a plan. This only ever withholds a block.
+    """
+    centre, most = decision.centre, screen.upper(1 - LEVEL)
+    if centre is None or centre.lower(decision.confidence) <= most:
+        return decision
+    if screen.above(math.log1p(rule.margin)) <= LEVEL:
+        return decision
+    text = (
+        f"the confirm saw {_signed(centre.estimate)}, the screen, in another environment, "
+        f"no more than {_signed(most)}"
+    )
+    return dataclasses.replace(
+        decision,
+        outcome=Outcome.INCONCLUSIVE,
+        confidence=BOUND,
+        caveats=(Caveat(code="disagreement", text=text),),
+    )
 
 
 def _outcome(centre: Centre, rule: TimingRule, level: float, base: float) -> Outcome:
@@ -426,7 +451,11 @@ def _growth(difference: float) -> float:
 
 
 def _percent(difference: float) -> str:
-    return f"{abs(_growth(difference)):.1%}"
+    return _signed(abs(difference)).removeprefix("+")
+
+
+def _signed(difference: float) -> str:
+    return f"{_growth(difference):+.1%}"
 
 
 def _row(run: Run, case: Case, label: str, rule: TimingRule, decision: Decision) -> Comparison:

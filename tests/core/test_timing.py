@@ -299,6 +299,27 @@ def test_a_member_without_pairs_keeps_its_place_in_holm() -> None:
     assert interval.confidence == pytest.approx(0.98)
 
 
+def test_what_one_environment_alone_shows_does_not_block() -> None:
+    """+11 % in the confirm; the screen was suspicious, but never of that much, and sure of nothing."""
+    suspicious = screen(0.02, spread=0.02)
+    assert members({SCAN: suspicious})[SCAN].flagged
+    found = row([*suspicious, *pairs(0.11, 12)])
+    assert (found.outcome, codes(found)) == (Outcome.INCONCLUSIVE, ["disagreement"])
+    assert found.stage == "confirm"
+
+
+def test_a_slowdown_that_the_screen_only_missed_blocks() -> None:
+    """+8 % in the confirm, and a screen of so much noise that it may well have been there."""
+    unsuspicious = screen(0.01, spread=0.06)
+    assert not members({SCAN: unsuspicious})[SCAN].flagged
+    assert row([*unsuspicious, *pairs(0.08, 12)]).outcome is Outcome.REGRESSED
+
+
+def test_a_slowdown_that_both_show_blocks_however_they_differ() -> None:
+    """+20 % without any doubt, and then +60 %."""
+    assert row([*screen(0.2, spread=1e-3), *pairs(0.6, 12)]).outcome is Outcome.REGRESSED
+
+
 def test_an_improvement_is_noted_without_a_confirm() -> None:
     """The mirrored test at 1 % over all cases, from the screen: -6 %, and never from less than allowed."""
     found = row(screen(-0.06))
