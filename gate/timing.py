@@ -6,8 +6,8 @@ and what is accepted is `gate.policy`; that the rule keeps its promises is shown
 
 A screen of a few pairs looks at every case. It can prove a case fine, never slow: whatever is suspect or
 could not be proved is measured again from nothing, and only those fresh pairs may block. The family of
-tests is fixed when the screen ends, and the data it was chosen by are not used again, so that Holm's
-procedure over the family keeps false blocks of a whole run below `LEVEL`.
+tests is fixed when the screen ends, and the pairs it was chosen by are not tested again (they may only
+withhold a block), so that Holm's procedure over the family keeps false blocks of a whole run below `LEVEL`.
 """
 
 from __future__ import annotations
