@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from gate import dataset
 from gate.cli.prepared import Prepared, Rig
@@ -31,6 +31,7 @@ from gate.model import (
     Evidence,
     Plan,
     PlannedCase,
+    RedisServer,
     Side,
     SideName,
 )
@@ -40,7 +41,7 @@ from gate.probes.cpu import cpu_seconds
 from gate.suites import endpoints
 from gate.suites.endpoints import EndpointWorker
 from gate.suites.worker import Mode, WorkerDied
-from gate.target.process import serve, tail
+from gate.target.process import Launched, launch, tail
 
 VISITS = 10  # turns a side has at one case in a pair
 # Seconds of timed requests a side is to have at one case in a pair; between them and the patience a slow
@@ -102,6 +103,15 @@ class Served:
             return visit()
 
 
+class _Started(NamedTuple):
+    """A side whose application is starting on its own clone."""
+
+    launched: Launched
+    database: str
+    redis: RedisServer
+    log: Path
+
+
 class EndpointPair:
     """All endpoints of one pair. sides: in the order in which they are started."""
 
@@ -127,29 +137,35 @@ class EndpointPair:
     def measure(self) -> None:
         """Raises Lost where an application stops answering, GateError where it does not start."""
         with ExitStack() as stack:
-            served: dict[SideName, Served] = {}
-            for name in self.sides:
-                with self.rig.clock.phase("start"), starting(name):
-                    served[name] = stack.enter_context(self._served(name))
+            with self.rig.clock.phase("start"):
+                # Both start at once, on all cores; nothing is measured yet.
+                started = {name: self._started(name, stack) for name in self.sides}
+                served = {name: self._ready(name, launched, stack) for name, launched in started.items()}
             with self.account.working():
                 for writes in (False, True):
                     group = [p.case for p in self.planned if p.writes is writes]
                     if group:
                         self._group(group, served, writes=writes)
 
-    @contextmanager
-    def _served(self, name: SideName) -> Iterator[Served]:
+    def _started(self, name: SideName, stack: ExitStack) -> _Started:
         prepared = self.sides[name]
         server = prepared.running.postgres
         log = prepared.logs / f"{name}-{self.step.pair}.log"
-        with dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}") as database:
+        with starting(name):
+            clone = dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}")
+            database = stack.enter_context(clone)
             redis = prepared.running.redis(name)
             side = prepared.side(server, database, redis, seed=self.step.pair, padding=self.padding)
-            with (
-                serve(prepared.config.target, side, log=log) as live,
-                closing(Counter(server, database, redis)) as counter,
-            ):
-                yield Served(prepared=prepared, side=live, counter=counter, log=log)
+            launched = stack.enter_context(launch(prepared.config.target, side, log=log))
+        return _Started(launched, database, redis, log)
+
+    def _ready(self, name: SideName, started: _Started, stack: ExitStack) -> Served:
+        prepared = self.sides[name]
+        with starting(name):
+            side = started.launched.ready()
+            counter = Counter(prepared.running.postgres, started.database, started.redis)
+            stack.callback(counter.close)
+        return Served(prepared=prepared, side=side, counter=counter, log=started.log)
 
     def _group(self, group: Sequence[Case], served: Mapping[SideName, Served], *, writes: bool) -> None:
         """Counts the readers or the writers of every side, then times them.

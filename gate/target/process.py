@@ -84,16 +84,77 @@ def migrate(target: Target, side: Side, *, log: Path) -> None:
 def serve(target: Target, side: Side, *, log: Path, ports: Callable[[], int] = free_port) -> Iterator[Side]:
     """The running application as a Side with base_url and pids (the started program first).
 
-    Ready once target.ready answers below 500; stopped with everything it has started when the block
-    ends. log: appended to. ports: gives the port to use; a second one is tried if the first is taken.
-    Raises EnvironmentFailure, with the last lines, if it ends before or is not ready in time.
+    As `launch`, of which it awaits the application.
+    """
+    with launch(target, side, log=log, ports=ports) as launched:
+        yield launched.ready()
+
+
+@contextlib.contextmanager
+def launch(
+    target: Target, side: Side, *, log: Path, ports: Callable[[], int] = free_port
+) -> Iterator[Launched]:
+    """The application, started and not yet awaited, so that another one can start meanwhile.
+
+    Stopped with everything it has started when the block ends. log: appended to. ports: gives the port to
+    use. Raises EnvironmentFailure where it cannot be started.
     """
     with contextlib.ExitStack() as stack:
+        yield Launched(target, side, log, ports, stack)
+
+
+class Launched:
+    """An application that has been started."""
+
+    def __init__(
+        self, target: Target, side: Side, log: Path, ports: Callable[[], int], stack: contextlib.ExitStack
+    ) -> None:
+        self._target = target
+        self._side = side
+        self._log = log
+        self._ports = ports
+        self._stack = stack
+        self._start()
+
+    def ready(self) -> Side:
+        """The side once target.ready answers below 500; a second port is tried if the first is taken.
+
+        Raises EnvironmentFailure, with the last lines, if it ends before or is not ready in time.
+        """
         try:
-            running = stack.enter_context(_serving(target, side, ports(), log))
+            return self._answering()
         except _PortTaken:
-            running = stack.enter_context(_serving(target, side, ports(), log))
-        yield running
+            self._stack.close()
+            self._start()
+            return self._answering()
+
+    def _start(self) -> None:
+        self._port = self._ports()
+        self._placed = _placed(self._target, self._side, self._port, every=False)
+        values = _values(self._placed, self._port)
+        self._command = [fill(argument, values, where="target.start") for argument in self._target.start]
+        self._output = self._stack.enter_context(self._log.open("a+b"))
+        self._before = self._output.seek(0, 2)
+        self._group = self._stack.enter_context(
+            started(
+                self._command,
+                what=f"the application of {self._side.name}",
+                cwd=Path(self._side.directory),
+                env=self._placed.env,
+                output=self._output,
+                grace=self._target.stop_timeout,
+            )
+        )
+
+    def _answering(self) -> Side:
+        if fault := _await_ready(self._target, self._side.name, self._group, self._port):
+            hidden = secrets_of(self._placed.env)
+            fault.where = shown(self._command, Path(self._side.directory), hidden)
+            fault.tail = last_lines(self._output, start=self._before, hidden=hidden)
+            raise _blamed(fault, self._group, self._port)
+        return dataclasses.replace(
+            self._placed, base_url=f"http://{LOOPBACK}:{self._port}", pids=self._group.pids
+        )
 
 
 def tail(log: Path, side: Side) -> tuple[str, ...]:
@@ -102,32 +163,6 @@ def tail(log: Path, side: Side) -> tuple[str, ...]:
         return ()
     with log.open("rb") as file:
         return last_lines(file, hidden=secrets_of(side.env))
-
-
-@contextlib.contextmanager
-def _serving(target: Target, side: Side, port: int, log: Path) -> Iterator[Side]:
-    placed = _placed(target, side, port, every=False)
-    values = _values(placed, port)
-    command = [fill(argument, values, where="target.start") for argument in target.start]
-    with contextlib.ExitStack() as stack:
-        output = stack.enter_context(log.open("a+b"))
-        before = output.seek(0, 2)
-        group = stack.enter_context(
-            started(
-                command,
-                what=f"the application of {side.name}",
-                cwd=Path(side.directory),
-                env=placed.env,
-                output=output,
-                grace=target.stop_timeout,
-            )
-        )
-        if fault := _await_ready(target, side.name, group, port):
-            hidden = secrets_of(placed.env)
-            fault.where = shown(command, Path(side.directory), hidden)
-            fault.tail = last_lines(output, start=before, hidden=hidden)
-            raise _blamed(fault, group, port)
-        yield dataclasses.replace(placed, base_url=f"http://{LOOPBACK}:{port}", pids=group.pids)
 
 
 def _await_ready(target: Target, name: str, group: Group, port: int) -> EnvironmentFailure | None:
