@@ -1,6 +1,6 @@
 """SIGKILL at random moments of a run: what is left, and whether the next run minds.
 
-    python -m bench.kills [--runs 20] [--services embedded] [--scale 1] [--seed 1]
+    python -m bench.kills [--runs 20] [--services embedded] [--registry NAME] [--scale 1] [--seed 1]
 
 Moments are drawn from the seed and spread over seeding, cloning, starting, counting and timing, by the
 phases of a run that was left alone. After each kill nothing of the run may be alive, mounted or in a
@@ -58,6 +58,10 @@ def main() -> int:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="perf-gate-kills-") as scratch:
         project = small_library(Path(scratch) / "library", Path(scratch) / "cache")
+        if options.registry:
+            table = f'[services.docker]\nregistry = "{options.registry}"\n\n[target]\n'
+            project.edit("perf-gate.toml", "[target]\n", table)
+            project.commit("Images from elsewhere")
         bench = Bench(project, options.services, options.scale)
         windows = bench.undisturbed()
         for phase, window in windows.items():
@@ -84,6 +88,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--services", default="embedded", choices=["embedded", "docker", "system"])
+    parser.add_argument("--registry", default="", help="of the images, for --services docker")
     parser.add_argument("--scale", type=float, default=1.0, help="times the small project's rows")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()

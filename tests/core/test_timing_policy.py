@@ -1,4 +1,4 @@
-"""What the policy makes of times: what blocks, what an edit of the baseline accepts, what the verdict says."""
+"""What the policy makes of times: what blocks, what an edit of the baseline accepts, the verdict."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_rules_are_by_suite_and_by_case() -> None:
 )
 def test_rules_that_cannot_hold_are_refused(wrong: dict[str, object]) -> None:
     """detect above allowed, whichever of them was written; cases by suite and name."""
-    with pytest.raises(ValueError, match="above allowed|suite/name"):
+    with pytest.raises(ValueError, match=r"above allowed|suite/name"):
         Policy.model_validate(wrong)
 
 
