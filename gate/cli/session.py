@@ -60,7 +60,7 @@ from gate.plan import (
 from gate.probes.cores import reserved
 from gate.probes.machine import machine_facts
 from gate.suites import endpoints
-from gate.target.environment import install
+from gate.target.environment import installed
 from gate.target.process import migrate
 
 DEATHS = 3  # of processes of the sides, after which a run is given up
@@ -276,7 +276,7 @@ class Gate:
         worktree = self.scratch / f"{name}{tag}"
         self.stack.enter_context(self.sources.repository.worktree(commit, worktree))
         with self.clock.phase("install", f"installing {name} ({commit[:12]})"):
-            installed = install(
+            environment = installed(
                 config.target,
                 worktree=worktree,
                 env_dir=self.scratch / f"{name}{tag}-env",
@@ -284,12 +284,13 @@ class Gate:
                 environ=self.options.environ,
                 notify=self.clock.notify,
             )
+            done = self.stack.enter_context(environment)
         return Prepared(
             name=name,
             ref=commit,
             worktree=worktree,
             config=config,
-            installed=installed,
+            installed=done,
             logs=self.scratch,
             environ=self.options.environ,
             running=self.running[name],
