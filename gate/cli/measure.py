@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gate import dataset
 from gate.cli.benched import BenchmarkPair
 from gate.cli.clock import Clock
 from gate.cli.prepared import Prepared, Rig
@@ -18,6 +18,8 @@ from gate.model import Case, Evidence, Pair, Plan, PlannedCase, Sample, SideName
 from gate.suites import benchmarks
 
 _PADDING = 4096  # bytes
+
+Collected = tuple[PlannedCase, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +86,23 @@ def _of(suite: str, plan: Plan, wanted: frozenset[Case]) -> list[PlannedCase]:
     return [p for p in plan.cases if p.case in wanted and p.case.suite == suite]
 
 
-def collect_benchmarks(prepared: Prepared, *, clock: Clock) -> tuple[PlannedCase, ...]:
-    """The benchmarks of a side, by its own pytest; its code may want a database to be imported."""
+@contextmanager
+def collecting(prepared: Prepared, database: str, *, clock: Clock) -> Iterator[Callable[[], Collected]]:
+    """The benchmarks of a side, by its own pytest; its code may want a database to be imported.
+
+    They are collected while the block does other things, and awaited by calling.
+    """
     config = prepared.config.suites.benchmarks
     if config is None:
-        return ()
-    server = prepared.running.postgres
-    name = prepared.name
-    with clock.phase("collect"), dataset.cloned(server, prepared.sealed, f"{name}_collect") as database:
-        redis = prepared.running.redis(name)
-        side = prepared.side(server, database, redis)
-        return benchmarks.collect(side, config, log=prepared.logs / f"{name}-collect.log")
+        yield tuple
+        return
+    redis = prepared.running.redis(prepared.name)
+    side = prepared.side(prepared.running.postgres, database, redis)
+    log = prepared.logs / f"{prepared.name}-collect.log"
+    with benchmarks.collecting(side, config, log=log) as collected:
+
+        def awaited() -> Collected:
+            with clock.phase("collect"):
+                return collected()
+
+        yield awaited

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gate import __version__, dataset, services
 from gate.cli.clock import Clock, Notify
-from gate.cli.measure import Result, collect_benchmarks, measure_pair
+from gate.cli.measure import Collected, Result, collecting, measure_pair
 from gate.cli.prepared import Prepared, Rig
 from gate.cli.scratch import scratch_directory
 from gate.cli.served import BaseFailed
@@ -38,7 +38,6 @@ from gate.model import (
     DataKey,
     Environment,
     Plan,
-    PlannedCase,
     Report,
     Run,
     SideInfo,
@@ -177,9 +176,14 @@ class Gate:
 
     def _measured(self, head: Prepared) -> tuple[Run, str]:
         head = self._with_data(head)
-        self.rig.resolved = self._resolve(head)
-        plan = settle_base(self._plan(head), self.sources.stored, self._key(head))
-        plan, base = self._base(plan, head)
+        untimed = self._untimed()
+        with ExitStack() as beside:
+            # Pytest collects head's benchmarks while base is prepared.
+            collected = self._collecting(head, beside)
+            base = self._prepared_base("timing it side by side with head") if untimed is None else None
+            cases = collected()
+        plan = settle_base(self._plan(head, cases), self.sources.stored, self._key(head))
+        plan, base = self._with_base(dataclasses.replace(plan, untimed=untimed or ""), head, base)
         run = Run(
             tool=f"perf-gate {__version__}",
             environment=self._environment(head),
@@ -357,31 +361,37 @@ class Gate:
         )
         check_space(copy, rooms)
 
-    def _resolve(self, head: Prepared) -> endpoints.Resolved:
+    def _collecting(self, side: Prepared, beside: ExitStack) -> Callable[[], Collected]:
+        """Begins to collect a side's benchmarks, on their own clone; for head it looks up parameters first."""
+        wanted = self._asked("benchmarks")
+        looks = side.name == "head" and side.config.suites.endpoints is not None
+        if not (wanted or looks):
+            return tuple
+        server = side.running.postgres
+        database = beside.enter_context(dataset.cloned(server, side.sealed, f"{side.name}_look"))
+        if looks:
+            self.rig.resolved = self._resolve(side, database)
+        return beside.enter_context(collecting(side, database, clock=self.clock)) if wanted else tuple
+
+    def _resolve(self, head: Prepared, database: str) -> endpoints.Resolved:
         """Parameters from the seeded data: the same values for both sides and every pass."""
         config = head.config
         if config.suites.endpoints is None:
             return endpoints.Resolved()
-        wanted = endpoints.lookups(config.suites.endpoints)
         server = head.running.postgres
-        with dataset.cloned(server, head.sealed, "lookup") as database:
-            anchors = dataset.anchors(server, database, config.dataset)
-            values = {
+        return endpoints.Resolved(
+            anchors=dataset.anchors(server, database, config.dataset),
+            values={
                 lookup.sql: dataset.sql_values(server, database, lookup.sql, where=lookup.where)
-                for lookup in wanted
-            }
-        return endpoints.Resolved(anchors=anchors, values=values)
+                for lookup in endpoints.lookups(config.suites.endpoints)
+            },
+        )
 
-    def _plan(self, head: Prepared) -> Plan:
-        suites = head.config.suites
-        cases: list[PlannedCase] = []
-        if suites.endpoints is not None and self._asked("endpoints"):
-            cases += endpoint_cases(head.config)
-        if suites.benchmarks is not None and self._asked("benchmarks"):
-            cases += collect_benchmarks(head, clock=self.clock)
+    def _plan(self, head: Prepared, collected: Collected) -> Plan:
+        of_endpoints = head.config.suites.endpoints is not None and self._asked("endpoints")
         return make_plan(
             head.config,
-            cases,
+            [*(endpoint_cases(head.config) if of_endpoints else ()), *collected],
             known=self.sources.known if self.options.against != "none" else (),
             against=self.options.against,
             only=self.options.only,
@@ -393,59 +403,72 @@ class Gate:
     def _asked(self, suite: str) -> bool:
         return not self.options.suites or suite in self.options.suites
 
-    def _base(self, plan: Plan, head: Prepared) -> tuple[Plan, Prepared | None]:
-        """Base as a live side, where its counts or the names of its benchmarks must be measured."""
-        base = self.sources.base
-        blind = self._benchmarks_unknown(plan)
-        plan, timed = self._timed(plan)
-        if base is None or not (plan.base or blind or timed):
-            return plan, None
-        self._say_why(plan, head, timed=timed)
+    def _prepared_base(self, why: str) -> Prepared | None:
+        """Base as a live side; None where there is none, or it cannot be prepared."""
+        if self.sources.base is None:
+            return None
+        self.clock.notify(f"measuring base: {why}")
         # Suites and data come from head for both sides; how base is installed and started is its own.
         config = self.sources.base_config or self.sources.config
         own = self.sources.config
         config = config.model_copy(update={"suites": own.suites, "dataset": own.dataset})
-        listed = blind or (timed and any(p.case.suite == "benchmarks" for p in plan.cases))
         try:
-            side = self._with_data(self._install("base", base, config))
-            found = collect_benchmarks(side, clock=self.clock) if listed else ()
+            return self._with_data(self._install("base", self.sources.base, config))
         except GateError as error:
-            self.clock.notify(f"base could not be measured: {error.message}")
-            self.unmeasured = error.message
-            return dataclasses.replace(plan, base=()), None
-        theirs = tuple(planned.case for planned in found)
+            self._give_up_base(error)
+            return None
+
+    def _give_up_base(self, error: GateError) -> None:
+        self.clock.notify(f"base could not be measured: {error.message}")
+        self.unmeasured = error.message
+
+    def _with_base(self, plan: Plan, head: Prepared, base: Prepared | None) -> tuple[Plan, Prepared | None]:
+        """The plan with what base has and is measured in. base: where it is there already, to be timed."""
+        timed = base is not None
+        blind = self._benchmarks_unknown(plan)
+        if not timed and not self.unmeasured and (plan.base or blind):
+            base = self._prepared_base(self._why_counted(plan, head))
+        if base is None:
+            return (dataclasses.replace(plan, base=()) if self.unmeasured else plan), None
+        theirs: tuple[Case, ...] = ()
+        if blind or (timed and any(p.case.suite == "benchmarks" for p in plan.cases)):
+            try:
+                with ExitStack() as beside:
+                    theirs = tuple(planned.case for planned in self._collecting(base, beside)())
+            except GateError as error:
+                self._give_up_base(error)
+                return dataclasses.replace(plan, base=()), None
         plan = dataclasses.replace(plan, known=tuple(dict.fromkeys(plan.known + theirs)))
         if timed:
             live = {case for case in plan.known if case.suite != "benchmarks"} | set(theirs)
-            return side_by_side(plan, self.policy, theirs=live), side
+            return side_by_side(plan, self.policy, theirs=live), base
         both = tuple(planned.case for planned in plan.cases if planned.case in theirs)
-        return dataclasses.replace(plan, base=tuple(dict.fromkeys(plan.base + both))), side
+        return dataclasses.replace(plan, base=tuple(dict.fromkeys(plan.base + both))), base
 
-    def _timed(self, plan: Plan) -> tuple[Plan, bool]:
-        """Whether base and head are timed side by side, and the plan with the reason where they are not."""
-        if self.sources.base is None or self.sources.adoption or plan.against in ("none", "stored"):
-            return plan, False
-        if not plan.timing:
-            return plan, False
-        reason = "" if plan.time_budget > 0 else "the time budget is 0"
-        if plan.against == "auto" and not reason:
+    def _untimed(self) -> str | None:
+        """Why base and head are not timed side by side, empty where nobody asked for it; None: they are."""
+        options = self.options
+        if self.sources.base is None or self.sources.adoption or options.against in ("none", "stored"):
+            return ""
+        if not options.timed:
+            return ""
+        reason = "" if options.time_budget > 0 else "the time budget is 0"
+        if options.against == "auto" and not reason:
             changed = self.sources.repository.changed(self.sources.base, self.sources.head.commit)
             reason = unmoved(changed, self.policy.inert, self.sources.config.baselines)
         if reason:
             self.clock.notify(f"not timed side by side: {reason}")
-        return dataclasses.replace(plan, untimed=reason), not reason
+        return reason or None
 
     @property
     def policy(self) -> Policy:
         """In CI base's, so that a pull request cannot loosen its own gate."""
         return judging(self.sources, self.options).policy
 
-    def _say_why(self, plan: Plan, head: Prepared, *, timed: bool) -> None:
+    def _why_counted(self, plan: Plan, head: Prepared) -> str:
         key = self._key(head)
         why = {unusable(each, self.sources.stored, key) for each in plan.cases if each.case in plan.base}
-        reasons = ["timing it side by side with head"] if timed else []
-        reasons += sorted(why) or ([] if timed else ["its benchmarks are not stored"])
-        self.clock.notify(f"measuring base: {'; '.join(reasons)}")
+        return "; ".join(sorted(why)) or "its benchmarks are not stored"
 
     def _benchmarks_unknown(self, plan: Plan) -> bool:
         """Whether base has benchmarks whose names stand nowhere: a deleted one would not be missed."""

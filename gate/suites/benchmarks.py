@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,22 @@ def collect(side: Side, config: Benchmarks, *, log: Path) -> tuple[PlannedCase, 
     Raises EnvironmentFailure where pytest or pytest-benchmark is missing, MeasurementError where a file
     cannot be collected or there is no benchmark, ConfigError where a budget is of none of them.
     """
+    with collecting(side, config, log=log) as collected:
+        return collected()
+
+
+@contextlib.contextmanager
+def collecting(
+    side: Side, config: Benchmarks, *, log: Path
+) -> Iterator[Callable[[], tuple[PlannedCase, ...]]]:
+    """As `collect`, which is what calling awaits: pytest imports the project meanwhile."""
     with contextlib.closing(
         _Suite(side, config, log=log, seed=0, arguments=("--collect-only", "-q"))
     ) as suite:
-        tests = suite.collected(only=True)
+        yield lambda: _planned(config, suite.collected(only=True))
+
+
+def _planned(config: Benchmarks, tests: Mapping[Case, Benchmark]) -> tuple[PlannedCase, ...]:
     if problems := check_budgets(config, tests):
         raise ConfigError(
             "there are budgets for benchmarks that do not exist",
