@@ -43,13 +43,8 @@ def make_plan(
     Raises ConfigError where nothing is left to measure.
     """
 
-    def asked(case: Case) -> bool:
-        # The name itself first: brackets in it would be a pattern.
-        named = str(case) == only or fnmatchcase(str(case), only)
-        return named and (not suites or case.suite in suites)
-
     every = tuple(cases)
-    chosen = tuple(planned for planned in every if asked(planned.case))
+    chosen = tuple(planned for planned in every if asked(planned.case, only=only, suites=suites))
     if not chosen:
         raise ConfigError(
             f"no case matches --only {only!r}" if only != "*" else "there is nothing to measure",
@@ -62,13 +57,20 @@ def make_plan(
     return Plan(
         against=against,
         cases=tuple(ordered),
-        known=tuple(sorted(case for case in set(known) if asked(case))),
+        known=tuple(sorted(case for case in set(known) if asked(case, only=only, suites=suites))),
         warmup=numbers.warmup if numbers else 0,
         requests=numbers.requests if numbers else 1,
         rounds=numbers.rounds if numbers else 0,
         timing=timing,
         time_budget=time_budget,
     )
+
+
+def asked(case: Case, *, only: str, suites: frozenset[str]) -> bool:
+    """Whether a run with this `only` and these `suites` is about the case."""
+    # The name itself first: brackets in it would be a pattern.
+    named = str(case) == only or fnmatchcase(str(case), only)
+    return named and (not suites or case.suite in suites)
 
 
 def settle_base(plan: Plan, stored: SideRun | None, key: DataKey) -> Plan:

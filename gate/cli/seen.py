@@ -107,7 +107,8 @@ class Account:
     def look(self) -> None:
         """Fixed work of our own takes a turn for each side: it shows what the machine does to either."""
         self._looks += 1
-        for side in self.order(("base", "head"), 1):
+        sorted(_WORK)  # whoever came first would pay for the rest before it
+        for side in self.order(("base", "head"), 2):
             started = time.perf_counter()
             sorted(_WORK)
             spent = time.perf_counter() - started

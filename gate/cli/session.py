@@ -47,6 +47,7 @@ from gate.plan import (
     CACHED,
     COPIES,
     Room,
+    asked,
     check_space,
     make_plan,
     needed_bytes,
@@ -362,7 +363,7 @@ class Gate:
         check_space(copy, rooms)
 
     def _collecting(self, side: Prepared, beside: ExitStack) -> Callable[[], Collected]:
-        """Begins to collect a side's benchmarks, on their own clone; for head it looks up parameters first."""
+        """Begins to collect a side's benchmarks, on a clone; for head it looks up parameters first."""
         wanted = self._asked("benchmarks")
         looks = side.name == "head" and side.config.suites.endpoints is not None
         if not (wanted or looks):
@@ -434,10 +435,12 @@ class Gate:
         if blind or (timed and any(p.case.suite == "benchmarks" for p in plan.cases)):
             try:
                 with ExitStack() as beside:
-                    theirs = tuple(planned.case for planned in self._collecting(base, beside)())
+                    found = [planned.case for planned in self._collecting(base, beside)()]
             except GateError as error:
                 self._give_up_base(error)
                 return dataclasses.replace(plan, base=()), None
+            only, suites = self.options.only, self.options.suites
+            theirs = tuple(case for case in found if asked(case, only=only, suites=suites))
         plan = dataclasses.replace(plan, known=tuple(dict.fromkeys(plan.known + theirs)))
         if timed:
             live = {case for case in plan.known if case.suite != "benchmarks"} | set(theirs)
