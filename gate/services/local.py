@@ -22,7 +22,14 @@ from gate.services.place import run_directory
 from gate.services.process import LOOPBACK, Launch, PortTaken, Server, free_port, launch_as, with_descendants
 from gate.services.programs import Programs
 from gate.services.running import Request, Running
-from gate.services.settings import SUPERUSER, initdb_options, postgres_settings, redis_settings
+from gate.services.settings import (
+    EXPLAINER,
+    SUPERUSER,
+    initdb_options,
+    postgres_settings,
+    redis_settings,
+    without_explainer,
+)
 
 _INITDB_TIMEOUT = 120.0
 _START_TIMEOUT = 60.0
@@ -86,9 +93,25 @@ class LocalPostgres:
     def start(self) -> None:
         """Start on the port it had, or else another one, and give the superuser a new password.
 
-        A restored data directory holds the password of the run that saved it. Raises EnvironmentFailure,
-        with the log's end, where the server refuses a setting or is not ready in time.
+        A restored data directory holds the password of the run that saved it. A server that lacks the
+        library of the plan pass does without. Raises EnvironmentFailure, with the log's end, where the
+        server refuses a setting or is not ready in time.
         """
+        try:
+            self._start()
+        except EnvironmentFailure as error:
+            if not any(f'"{EXPLAINER}"' in line for line in error.tail):
+                raise
+            self._settings = without_explainer(self._settings)
+            self._start()
+
+    def log_end(self) -> int | None:
+        return self._process.log_end() if self._process is not None else None
+
+    def log_since(self, end: int) -> str:
+        return self._process.log_since(end) if self._process is not None else ""
+
+    def _start(self) -> None:
         port = self._server.port if self._server else free_port()
         for _ in range(_ATTEMPTS - 1):
             with contextlib.suppress(PortTaken):
@@ -350,6 +373,12 @@ class LocalRunning(Running):
         server = self._postgres if name == "postgres" else self._redis.get(name)
         pid = server.host_pid() if server is not None else None
         return with_descendants(pid) if pid is not None else ()
+
+    def log_end(self) -> int | None:
+        return self._postgres.log_end()
+
+    def log_since(self, end: int) -> str:
+        return self._postgres.log_since(end)
 
     def failure(self) -> EnvironmentFailure | None:
         servers: tuple[LocalPostgres | LocalRedis, ...] = (self._postgres, *self._redis.values())

@@ -65,6 +65,14 @@ class Server(ABC):
         """What it has written so far."""
 
     @abstractmethod
+    def log_end(self) -> int:
+        """Where its output ends now, in a unit of its own, for `log_since`."""
+
+    @abstractmethod
+    def log_since(self, end: int) -> str:
+        """What it has written since then, and perhaps a little of what came before."""
+
+    @abstractmethod
     def dispose(self) -> None:
         """End it by force where it still runs, and give back what it holds."""
 
@@ -175,6 +183,20 @@ class Process(Server):
     def output(self) -> str:
         try:
             return Path(self.log).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def log_end(self) -> int:
+        try:
+            return os.stat(self.log).st_size
+        except FileNotFoundError:
+            return 0
+
+    def log_since(self, end: int) -> str:
+        try:
+            with open(self.log, "rb") as file:
+                file.seek(end)
+                return file.read().decode("utf-8", "replace")
         except FileNotFoundError:
             return ""
 

@@ -46,6 +46,18 @@ class Running(ABC):
         del name
         return ()
 
+    def log_end(self) -> int | None:
+        """Where the log of Postgres ends now, for `log_since`; None where it is out of reach."""
+        return None
+
+    def log_since(self, end: int) -> str:
+        """What Postgres has logged since then. The beginning may be older by a few lines.
+
+        What is written now may still be missing: a container's daemon takes it down milliseconds later.
+        """
+        del end
+        return ""
+
     @abstractmethod
     def failure(self) -> EnvironmentFailure | None:
         """Why a server does not run that should, with its log's end; None while all of them do.

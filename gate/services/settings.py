@@ -14,6 +14,7 @@ from gate.errors import ConfigError
 
 SUPERUSER = "postgres"
 PRELOADED = "pg_stat_statements"
+EXPLAINER = "auto_explain"  # silent until the plan pass switches it on; a server does without where it must
 
 _POSTGRES: Mapping[str, str] = MappingProxyType(
     {
@@ -59,7 +60,7 @@ _POSTGRES: Mapping[str, str] = MappingProxyType(
         "datestyle": "ISO, MDY",
         "lc_messages": "C",
         "default_text_search_config": "pg_catalog.english",
-        # The log is read by us, for errors only.
+        # The log is read by us, for errors and, in the plan pass, for plans.
         "logging_collector": "off",
         "log_destination": "stderr",
         "log_checkpoints": "off",
@@ -79,6 +80,8 @@ _POSTGRES_OURS = frozenset(
         "external_pid_file",
         "logging_collector",
         "log_destination",
+        "log_line_prefix",
+        "log_min_messages",
         "ssl",
         "compute_query_id",
         "restart_after_crash",
@@ -87,6 +90,8 @@ _POSTGRES_OURS = frozenset(
         "pg_stat_statements.save",
     }
 )
+
+_POSTGRES_OURS_BEGIN = f"{EXPLAINER}."  # on the command line they would outrank the plan pass's
 
 _REDIS: Mapping[str, str] = MappingProxyType({"save": '""', "appendonly": "no"})
 
@@ -129,6 +134,12 @@ def postgres_settings(major: int, user: Mapping[str, Scalar]) -> dict[str, str]:
     return settings
 
 
+def without_explainer(settings: Mapping[str, str]) -> dict[str, str]:
+    """The same settings for a server that lacks the library of the plan pass."""
+    loaded = settings["shared_preload_libraries"].split(",")
+    return dict(settings) | {"shared_preload_libraries": ",".join(n for n in loaded if n != EXPLAINER)}
+
+
 def redis_settings(user: Mapping[str, Scalar]) -> dict[str, str]:
     """Lines of a Redis configuration: name -> value as written there. ConfigError as above."""
     _refuse(user, _REDIS_OURS, "services.redis.settings")
@@ -139,7 +150,8 @@ def redis_settings(user: Mapping[str, Scalar]) -> dict[str, str]:
 
 def _preload(libraries: str) -> str:
     named = [name.strip() for name in libraries.split(",") if name.strip()]
-    return ",".join([PRELOADED, *(name for name in named if name != PRELOADED)])
+    ours = (PRELOADED, EXPLAINER)
+    return ",".join([*ours, *(name for name in named if name not in ours)])
 
 
 def _text(value: Scalar) -> str:
@@ -164,7 +176,7 @@ def _refuse(user: Mapping[str, Scalar], ours: frozenset[str], table: str) -> Non
 
 
 def _fault(name: str, value: Scalar, ours: frozenset[str]) -> str:
-    if name.lower() in ours:
+    if name.lower() in ours or name.lower().startswith(_POSTGRES_OURS_BEGIN):
         return "is the gate's own and cannot be set"
     if not name.replace("_", "").replace("-", "").replace(".", "").isalnum():
         return "is not the name of a setting"

@@ -16,7 +16,7 @@ import pytest
 from gate import db, services
 from gate.config import Services
 from gate.errors import ConfigError, EnvironmentFailure
-from gate.services import embedded, local, process, programs, watchdog
+from gate.services import embedded, local, process, programs, settings, watchdog
 from gate.services.account import choose_account
 from gate.services.embedded import find_programs
 
@@ -499,6 +499,26 @@ def test_a_server_that_is_never_ready_is_given_up_with_its_log(tmp_path, monkeyp
     with pytest.raises(EnvironmentFailure, match=r"not ready after 3 s") as caught:
         started(tmp_path).__enter__()
     assert any("starting PostgreSQL" in line for line in caught.value.tail)
+
+
+def test_a_server_without_the_library_of_the_plan_pass_starts_as_ever(tmp_path, monkeypatch):
+    """Counting needs one library, explaining another, which a build may lack."""
+    monkeypatch.setattr(settings, "EXPLAINER", "not_installed")
+    monkeypatch.setattr(local, "EXPLAINER", "not_installed")
+    with started(tmp_path) as running:
+        assert ask(running.postgres, "SHOW shared_preload_libraries") == [("pg_stat_statements",)]
+
+
+def test_the_log_is_read_from_where_it_ended(tmp_path):
+    """What was logged before is left out, what comes after is there."""
+    with started(tmp_path) as running:
+        for text in ("early", "late"):
+            end = running.log_end()
+            with db.connect(running.postgres, "postgres") as connection:
+                connection.execute(f"DO $$ BEGIN RAISE LOG 'told {text}'; END $$")
+        log = running.log_since(end)
+        assert "told late" in log
+        assert "told early" not in log
 
 
 def test_the_users_postgres_variables_change_nothing(tmp_path, monkeypatch):

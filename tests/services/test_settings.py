@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gate.errors import ConfigError
-from gate.services.settings import initdb_options, postgres_settings, redis_settings
+from gate.services.settings import initdb_options, postgres_settings, redis_settings, without_explainer
 
 
 def test_checksums_are_left_out_only_where_they_exist():
@@ -25,9 +25,30 @@ def test_the_users_settings_win_over_the_pinned_ones():
 
 
 def test_the_users_libraries_are_loaded_after_ours():
-    """shared_preload_libraries is extended, never replaced."""
-    given = {"shared_preload_libraries": "auto_explain, pg_stat_statements"}
-    assert postgres_settings(18, given)["shared_preload_libraries"] == "pg_stat_statements,auto_explain"
+    """shared_preload_libraries is extended, never replaced, and no library is named twice."""
+    given = {"shared_preload_libraries": "auto_explain, other, pg_stat_statements"}
+    settings = postgres_settings(18, given)
+    assert settings["shared_preload_libraries"] == "pg_stat_statements,auto_explain,other"
+
+
+def test_a_server_can_do_without_plans():
+    """Nothing but the library of the plan pass is left out."""
+    settings = postgres_settings(18, {"shared_preload_libraries": "other"})
+    without = without_explainer(settings)
+    assert without == settings | {"shared_preload_libraries": "pg_stat_statements,other"}
+
+
+@pytest.mark.parametrize("name", ["auto_explain.log_min_duration", "Auto_Explain.x", "log_line_prefix"])
+def test_what_the_plan_pass_sets_cannot_be_set(name):
+    """On the command line it would outrank ALTER SYSTEM."""
+    with pytest.raises(ConfigError, match="settings of the services"):
+        postgres_settings(18, {name: 1})
+
+
+def test_nothing_of_the_plan_pass_is_on_the_command_line():
+    """So that its settings can be changed while the server runs."""
+    names = {name.lower() for name in postgres_settings(18, {})}
+    assert not [name for name in names if name.startswith("auto_explain.") or name == "log_line_prefix"]
 
 
 def test_all_settings_that_cannot_be_used_are_named_at_once():

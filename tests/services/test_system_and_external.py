@@ -109,6 +109,7 @@ def test_given_servers_are_used_and_not_stopped(theirs, tmp_path):
         assert running.postgres.major == 18
         assert running.redis("head").port != running.redis("base").port
         assert not running.keeps_data
+        assert running.log_end() is None
         assert Path(running.data_place).is_dir()
     assert ask(theirs.postgres, "SELECT 1") == [(1,)]
     assert said == []
