@@ -1,0 +1,827 @@
+"""The plan pass: how Postgres answered each statement, and what has changed in that.
+
+auto_explain writes every plan with its numbers to the server's log, in which marks of ours delimit a
+case. Only the shape of a plan is compared: node types, tables, indexes and conditions without values.
+Costs are guesses, and row counts belong to the counters; they stand beside the shape, to explain it.
+
+Slows every statement by a multiple: never while anything is timed or counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import itertools
+import json
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import postgast
+
+from gate import db
+from gate.errors import EnvironmentFailure, MeasurementError
+from gate.model import PostgresServer
+from gate.probes.fingerprint import Identity, identify
+
+_ADMIN = "postgres"  # the database of our own sessions, which is never the one that is explained
+_EXTENSION = "auto_explain."
+_SETTINGS = {
+    "log_format": "json",
+    "log_analyze": "on",
+    "log_buffers": "on",
+    "log_timing": "off",  # a clock at every row is most of the cost
+    "log_triggers": "on",
+    "log_verbose": "off",
+    "log_nested_statements": "off",  # the work inside of a function is its caller's, as in the counts
+    "log_parameter_max_length": "0",
+    "log_level": "log",
+    "sample_rate": "1",
+    "log_min_duration": "0",
+}
+_PREFIX = "log_line_prefix"
+_RELOADED = 10.0  # seconds until the server must have read its settings again
+_ARRIVED = 10.0  # seconds until a line must have come through to the log
+_POLL = 0.005
+_QUIET = 0.02  # seconds without any change after which an application is taken to be done
+_RESTLESS = 2.0  # seconds after which one that never rests is read as it is
+
+_SESSIONS = """
+SELECT count(*) FILTER (WHERE xact_start IS NOT NULL OR state = 'active'),
+       max(state_change), array_agg(pid ORDER BY pid)
+FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanNode:
+    """One node of a plan; numbers are sums over all loops of all executions.
+
+    line: its place in `QueryPlan.tree`. depth: 0 for the top.
+    kind: "Index Scan", "Hash Left Join", "Insert". relation, index: as the tree names them, else empty.
+    detail: what it sorts, groups or joins by; else empty.
+    rows: given to the node above; estimated: what the planner expected of the same loops.
+    removed: read and thrown away by a condition. blocks: shared, hit + read, its children's included.
+    spills: it had more than work_mem holds and wrote to disk.
+    """
+
+    line: int
+    depth: int
+    kind: str
+    relation: str
+    index: str
+    detail: str
+    loops: float
+    rows: float
+    estimated: float
+    removed: float
+    blocks: int
+    spills: bool
+
+    @property
+    def joins(self) -> bool:
+        return self.kind.startswith("Nested Loop") or self.kind.endswith(" Join")
+
+    @property
+    def name(self) -> str:
+        using = f" using {self.index}" if self.index else ""
+        on = f" on {self.relation}" if self.relation else ""
+        return f"{self.kind}{using}{on}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryPlan:
+    """All executions of one statement that had one shape.
+
+    fingerprint, text: as of `Statement`, so the two can be matched; values are not in the text.
+    tree: the shape, a line a node, two spaces a level, with its conditions below it.
+    nodes: the nodes of the tree, in its order. relations: all tables named in it, sorted.
+    calls: executions; rows, estimated (of the top node), removed (of all), blocks and temp_blocks
+        (read + written) are sums over them.
+    """
+
+    fingerprint: str
+    text: str
+    tree: tuple[str, ...]
+    nodes: tuple[PlanNode, ...]
+    relations: tuple[str, ...]
+    calls: int
+    rows: float
+    estimated: float
+    removed: float
+    blocks: int
+    temp_blocks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChange:
+    """A statement that is answered in another way than before.
+
+    lines: both trees as one; "- " was, "+ " is, "  " is in both. sentence: the most telling change.
+    """
+
+    fingerprint: str
+    text: str
+    lines: tuple[str, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """plans: sorted by fingerprint and shape. skipped: log entries of plans that could not be used."""
+
+    plans: tuple[QueryPlan, ...] = ()
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A moment in the log. end: where to read from. token: what was written at that moment."""
+
+    end: int
+    token: str
+
+
+class Logged(Protocol):
+    """A running Postgres and its log; see `gate.services.Running`, which is one."""
+
+    @property
+    def postgres(self) -> PostgresServer: ...
+
+    def log_end(self) -> int | None: ...
+
+    def log_since(self, end: int) -> str: ...
+
+
+class Explainer:
+    """Reads the plans of one database between two moments. missing: why there are none; else empty."""
+
+    def __init__(
+        self, services: Logged, database: str, token: str, admin: db.Connection | None, missing: str = ""
+    ) -> None:
+        self.missing = missing
+        self._services = services
+        self._database = database
+        self._token = token
+        self._admin = admin
+
+    def mark(self) -> Mark:
+        """Now, once the application rests."""
+        if self._admin is None:
+            return Mark(end=0, token="")
+        self._rest(self._admin)
+        return self._written(self._admin)
+
+    def since(self, mark: Mark) -> Explained:
+        """The plans of what was executed since then, once the application rests.
+
+        A plan is logged when its statement is closed, which may be at the end of the transaction: what a
+        session that never ends its transaction did last is missing. Raises MeasurementError where the log
+        stays behind.
+        """
+        if self._admin is None:
+            return Explained()
+        self._rest(self._admin)
+        return read(self._between(mark, self._written(self._admin)), self._token, self._database)
+
+    def _written(self, admin: db.Connection) -> Mark:
+        mark = Mark(end=self._services.log_end() or 0, token=f"mark {secrets.token_hex(8)}")
+        admin.execute(f"DO $$ BEGIN RAISE LOG '{mark.token}'; END $$")
+        return mark
+
+    def _between(self, first: Mark, last: Mark) -> str:
+        deadline = time.monotonic() + _ARRIVED
+        while last.token not in (log := self._services.log_since(first.end)):
+            if time.monotonic() > deadline:
+                raise MeasurementError(
+                    f"the log of Postgres is more than {_ARRIVED:g} s behind", hint="run again"
+                )
+            time.sleep(_POLL)
+        # The mark's own statement is logged after it: the last of the first, the first of the last.
+        return log.rpartition(first.token)[2].partition(last.token)[0]
+
+    def _rest(self, admin: db.Connection) -> None:
+        """Return once no session of the database is in a transaction and nothing has changed for 20 ms."""
+        deadline = time.monotonic() + _RESTLESS
+        seen: tuple[Any, ...] | None = None
+        while time.monotonic() < deadline:
+            now = admin.execute(_SESSIONS, (self._database,)).fetchone()
+            if now == seen and now is not None and now[0] == 0:
+                return
+            seen = now
+            time.sleep(_QUIET)
+
+
+@contextlib.contextmanager
+def explaining(services: Logged, database: str) -> Iterator[Explainer]:
+    """Have every plan of a database logged until the context ends, whatever ends it.
+
+    The whole server is switched, for that alone reaches the open connections of a pool; other databases
+    and the gate's own sessions are told apart when the log is read. One such context for a server at a
+    time. Where plans are out of reach, `missing` says why, and there are none.
+    Raises EnvironmentFailure where the server does not take the settings.
+    """
+    server = services.postgres
+    if services.log_end() is None:
+        yield Explainer(services, database, "", None, "plans are not available: the server's log is not ours")
+        return
+    with db.connect(server, _ADMIN) as admin:
+        known = {name for (name,) in admin.execute("SELECT name FROM pg_settings")}
+        settings = {f"{_EXTENSION}{name}": value for name, value in _SETTINGS.items()}
+        settings = {name: value for name, value in settings.items() if name in known}
+        if not settings:
+            missing = "plans are not available: this Postgres has no auto_explain"
+            yield Explainer(services, database, "", None, missing)
+            return
+        token = f"plans-{secrets.token_hex(8)}"
+        settings[_PREFIX] = f"{token}|%p|%d|%a| "
+        try:
+            _switch(server, admin, settings, token)
+            yield Explainer(services, database, token, admin)
+        except BaseException:
+            with contextlib.suppress(EnvironmentFailure):  # of a server that is gone: that is told already
+                _switch(server, admin, dict.fromkeys(settings), token)
+            raise
+        _switch(server, admin, dict.fromkeys(settings), token)
+
+
+def _switch(
+    server: PostgresServer, admin: db.Connection, settings: Mapping[str, str | None], token: str
+) -> None:
+    """Set, or take back where None, and wait until every session will have read it before its next statement.
+
+    The postmaster signals its children in one go before it accepts a connection, and hands its own settings
+    to new ones: a new session that has them proves that all have been told.
+    """
+    wanted = settings[_PREFIX] is not None
+    try:
+        for name, value in settings.items():
+            action = f"RESET {name}" if value is None else f"SET {name} = '{value}'"
+            admin.execute(f"ALTER SYSTEM {action}")
+        admin.execute("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + _RELOADED
+        while _prefix(server).startswith(token) is not wanted:
+            if time.monotonic() > deadline:
+                raise EnvironmentFailure(
+                    f"Postgres has not read its settings again within {_RELOADED:g} s",
+                    where=f"port {server.port}",
+                )
+            time.sleep(_POLL)
+    except db.Error as error:
+        reason = str(error).partition("\n")[0]
+        raise EnvironmentFailure(f"Postgres refuses to log plans: {reason}") from error
+
+
+def _prefix(server: PostgresServer) -> str:
+    with db.connect(server, _ADMIN) as connection:
+        row = connection.execute(f"SHOW {_PREFIX}").fetchone()
+        return str(row[0]) if row else ""
+
+
+def read(log: str, token: str, database: str) -> Explained:
+    """The plans in a piece of the log whose lines begin with `token` and the fields of `explaining`.
+
+    Entries of other databases, of the gate's own sessions and of any other kind are passed over. Counted
+    as skipped are those cut off or mixed up (a pipe keeps only 4 KiB together) and those of several
+    statements sent as one text, of which it is not known which one it was.
+    """
+    head = re.compile(
+        rf"{re.escape(token)}\|\d+\|{re.escape(database)}\|(?P<application>.*)\| "
+        r"\w+:  (?:\w{5}: )?duration: [\d.]+ ms  plan:"
+    )
+    plans: list[QueryPlan] = []
+    skipped = 0
+    for first, body in _entries(log, token):
+        found = head.fullmatch(first)
+        if found is None or found["application"] == db.APPLICATION:
+            continue
+        try:
+            plans.append(query_plan(json.loads(body)))
+        except (ValueError, KeyError, TypeError):
+            skipped += 1
+    return Explained(plans=summed(plans), skipped=skipped)
+
+
+def _entries(log: str, token: str) -> Iterator[tuple[str, str]]:
+    """First line and the rest of every entry; the server indents what continues one by a tab."""
+    entry: list[str] = []
+    for line in (*log.split("\n"), ""):
+        if entry and line.startswith("\t"):
+            entry.append(line[1:])
+            continue
+        if entry:
+            yield entry[0], "\n".join(entry[1:])
+        entry = [line] if line.startswith(f"{token}|") else []
+
+
+def summed(plans: Iterable[QueryPlan]) -> tuple[QueryPlan, ...]:
+    """One entry for each statement and shape, sorted by both."""
+    sums: dict[tuple[str, tuple[str, ...]], QueryPlan] = {}
+    for plan in plans:
+        key = plan.fingerprint, plan.tree
+        sums[key] = _sum(sums[key], plan) if key in sums else plan
+    return tuple(sums[key] for key in sorted(sums))
+
+
+def _sum(one: QueryPlan, other: QueryPlan) -> QueryPlan:
+    return replace(
+        one,
+        text=min(one.text, other.text, key=lambda text: (len(text), text)),
+        nodes=tuple(map(_sum_nodes, one.nodes, other.nodes)),
+        calls=one.calls + other.calls,
+        rows=one.rows + other.rows,
+        estimated=one.estimated + other.estimated,
+        removed=one.removed + other.removed,
+        blocks=one.blocks + other.blocks,
+        temp_blocks=one.temp_blocks + other.temp_blocks,
+    )
+
+
+def _sum_nodes(one: PlanNode, other: PlanNode) -> PlanNode:
+    return replace(
+        one,
+        loops=one.loops + other.loops,
+        rows=one.rows + other.rows,
+        estimated=one.estimated + other.estimated,
+        removed=one.removed + other.removed,
+        blocks=one.blocks + other.blocks,
+    )
+
+
+# --- From JSON to a shape ---
+
+_Json = Mapping[str, Any]
+
+_AGGREGATES = {"Sorted": "GroupAggregate", "Hashed": "HashAggregate", "Mixed": "MixedAggregate"}
+_JOINS = frozenset({"Nested Loop", "Hash Join", "Merge Join"})
+_NAMED = ("Relation Name", "CTE Name", "Function Name", "Table Function Name", "Tuplestore Name")
+_CONDITIONS = (
+    "Index Cond",
+    "Order By",
+    "TID Cond",
+    "Hash Cond",
+    "Merge Cond",
+    "Join Filter",
+    "Cache Key",
+    "Sort Key",
+    "Presorted Key",
+    "Group Key",
+    "Conflict Resolution",
+    "Conflict Filter",
+    "One-Time Filter",
+    "Filter",
+)
+_SUBJECTS = ("Sort Key", "Group Key", "Hash Cond", "Merge Cond", "Join Filter")
+_REMOVED = ("Rows Removed by Filter", "Rows Removed by Join Filter", "Rows Removed by Index Recheck")
+
+_TYPE = (
+    r'::(?:"[^"]+"|[a-z_]\w*)(?:\.(?:"[^"]+"|\w+))?(?: varying| precision)?(?:\(\d+(?:,\d+)?\))?'
+    r"(?: with(?:out)? time zone)?(?:\[\])*"
+)
+_VALUE = re.compile(
+    r'(?P<kept>"(?:[^"]|"")*"|(?:SubPlan|InitPlan) \d+)'
+    rf"|(?:(?:\b[EBX]|\bU&)?'(?:[^']|'')*'|\$\d+|(?<![\w.$])\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?:{_TYPE})?"
+    rf"|\bNULL{_TYPE}"
+)
+_ENCLOSED = re.compile(rf"(?<![\w\"])\(\?\)(?:{_TYPE})?|\bARRAY\[\?(?:, \?)*\](?:{_TYPE})?")
+_OF_LIST = re.compile(r"= ANY \?|<> ALL \?")
+_CAST_NAME = re.compile(r"\(([\w.]+)\)(?=::)")
+_PARTITION = re.compile(r"(.+)_\d+")
+_RETURNS = re.compile(r" \(returns .*\)$")
+
+
+def query_plan(entry: _Json) -> QueryPlan:
+    """One execution, from the JSON of auto_explain. ValueError, KeyError or TypeError if it is not that.
+
+    ValueError too where the text holds several statements.
+    """
+    identity = _identity(entry["Query Text"])
+    top = entry["Plan"]
+    lines = _Names(top).lines(top)
+    lines += [_Line(1, _trigger(trigger)) for trigger in entry.get("Triggers", ())]
+    nodes = tuple(replace(line.node, line=n) for n, line in enumerate(lines) if line.node)
+    return QueryPlan(
+        fingerprint=identity.fingerprint,
+        text=identity.text,
+        tree=tuple("  " * line.depth + line.text for line in lines),
+        nodes=nodes,
+        relations=tuple(sorted({node["Relation Name"] for node in _walk(top) if "Relation Name" in node})),
+        calls=1,
+        rows=nodes[0].rows,
+        estimated=nodes[0].estimated,
+        removed=sum(node.removed for node in nodes),
+        blocks=nodes[0].blocks,
+        temp_blocks=top.get("Temp Read Blocks", 0) + top.get("Temp Written Blocks", 0),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _identity(text: str) -> Identity:
+    """That of the text as pg_stat_statements keeps it, without values."""
+    try:
+        if len(postgast.split(text)) > 1:
+            raise ValueError("several statements in one text")
+        return identify(postgast.normalize(text))
+    except postgast.PgQueryError:
+        return identify(_VALUE.sub(lambda found: found["kept"] or "?", text))
+
+
+def _walk(node: _Json) -> Iterator[_Json]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _walk(child)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a tree. node: where the line is one; its own `line` is not known yet."""
+
+    depth: int
+    text: str
+    node: PlanNode | None = None
+
+
+class _Names:
+    """Makes the lines of one plan, in which a table goes by its name, or by both where it occurs twice."""
+
+    def __init__(self, top: _Json) -> None:
+        found = {(_source(node), node["Alias"]) for node in _walk(top) if _source(node) and "Alias" in node}
+        times = Counter(source for source, _ in found)
+        self._shown = {
+            alias: source if times[source] == 1 or alias == source else f"{source} {alias}"
+            for source, alias in found
+        }
+        for source, alias in _partitions(top):
+            self._shown[alias] = _parent(source, alias)
+        # Conditions name columns by alias.
+        self._prefixes = {
+            alias: shown for alias, shown in self._shown.items() if " " not in shown and alias != shown
+        }
+
+    def lines(self, node: _Json, depth: int = 0) -> list[_Line]:
+        """The node's own, its conditions, then all below it."""
+        own = self._node(node, depth)
+        label = self._label(node, own)
+        lines = [_Line(depth, label, own)]
+        lines += [
+            _Line(depth + 1, f"{name}: {self._condition(node[name])}") for name in _CONDITIONS if name in node
+        ]
+        if own.spills:
+            lines.append(_Line(depth + 1, _spill(node)))
+        children = [self.lines(child, depth + 1) for child in node.get("Plans", ())]
+        if node["Node Type"] in ("Append", "Merge Append"):
+            children = _folded(children)
+        return [*lines, *itertools.chain.from_iterable(children)]
+
+    def _node(self, node: _Json, depth: int) -> PlanNode:
+        loops = float(node["Actual Loops"])
+        relation = self._shown.get(node.get("Alias", ""), "") if _source(node) else ""
+        indexes = [self._index(each, node) for each in _indexes(node)]
+        return PlanNode(
+            line=0,
+            depth=depth,
+            kind=_kind(node),
+            relation=relation,
+            index=", ".join(indexes),
+            detail=next((self._condition(node[name]) for name in _SUBJECTS if name in node), ""),
+            loops=loops,
+            rows=node["Actual Rows"] * loops,
+            estimated=node["Plan Rows"] * loops,
+            removed=sum(node.get(name, 0) for name in _REMOVED) * loops,
+            blocks=node["Shared Hit Blocks"] + node["Shared Read Blocks"],
+            spills=bool(_spill(node)),
+        )
+
+    def _label(self, node: _Json, own: PlanNode) -> str:
+        part = _RETURNS.sub("", node.get("Subplan Name", ""))
+        match node["Node Type"]:
+            case "Bitmap Heap Scan":
+                name = replace(own, index="").name
+            case "Bitmap Index Scan":
+                name = f"{own.kind} on {own.index}"
+            case "Subquery Scan":
+                name = f"{own.kind} on {node['Alias']}"
+            case _:
+                name = own.name
+        return f"{part}: {name}" if part else name
+
+    def _index(self, index: str, node: _Json) -> str:
+        """That of a partition by what it would be called on its parent, so that partitions can be equal."""
+        source, alias = _source(node), node.get("Alias", "")
+        shown = self._shown.get(alias, "")
+        return index.replace(source, shown) if source and shown and shown == _parent(source, alias) else index
+
+    def _condition(self, value: str | Sequence[str]) -> str:
+        """Without values, without the parentheses around it, columns by the names of the tree."""
+        if not isinstance(value, str):
+            return ", ".join(self._condition(each) for each in value)
+        text = _VALUE.sub(lambda found: found["kept"] or "?", value)
+        while (plain := _ENCLOSED.sub("?", text)) != text:
+            text = plain
+        text = _OF_LIST.sub(lambda found: f"{found[0].split()[0]} ?", text)
+        for alias, shown in self._prefixes.items():
+            text = re.sub(rf'(?<![\w."])(?:{re.escape(alias)}|"{re.escape(alias)}")\.', f"{shown}.", text)
+        return _CAST_NAME.sub(r"\1", _unwrapped(text))
+
+
+def _source(node: _Json) -> str:
+    """The table, CTE or function that a node reads or writes; empty for others."""
+    return next((str(node[name]) for name in _NAMED if name in node), "")
+
+
+def _partitions(top: _Json) -> Iterator[tuple[str, str]]:
+    """(table, alias) of everything below an Append that goes by a numbered alias of its parent."""
+    for node in _walk(top):
+        if node["Node Type"] in ("Append", "Merge Append"):
+            for below in _walk(node):
+                if "Relation Name" in below and _parent(below["Relation Name"], below["Alias"]):
+                    yield below["Relation Name"], below["Alias"]
+
+
+def _parent(table: str, alias: str) -> str:
+    """The server calls partitions of "events" events_1, events_2, ... in a plan."""
+    found = _PARTITION.fullmatch(alias)
+    return found[1] if found and found[1] != table and alias != table else ""
+
+
+def _folded(children: list[list[_Line]]) -> list[list[_Line]]:
+    """Children that read alike as one, with their number and the sums of their numbers."""
+    groups: dict[tuple[str, ...], list[list[_Line]]] = {}
+    for child in children:
+        groups.setdefault(tuple(line.text for line in child), []).append(child)
+    return [_one(alike) if len(alike) > 1 else alike[0] for alike in groups.values()]
+
+
+def _one(alike: list[list[_Line]]) -> list[_Line]:
+    first = alike[0]
+    nodes = [
+        functools.reduce(_sum_nodes, [line.node for line in lines if line.node]) if lines[0].node else None
+        for lines in zip(*alike, strict=True)
+    ]
+    merged = [replace(line, node=node) for line, node in zip(first, nodes, strict=True)]
+    return [replace(merged[0], text=f"{first[0].text} x {len(alike)}"), *merged[1:]]
+
+
+def _indexes(node: _Json) -> list[str]:
+    """Its own index, or those whose bitmaps it reads the table by."""
+    if "Index Name" in node:
+        return [node["Index Name"]]
+    if node["Node Type"] != "Bitmap Heap Scan":
+        return []
+    return [below["Index Name"] for below in _walk(node) if below["Node Type"] == "Bitmap Index Scan"]
+
+
+def _kind(node: _Json) -> str:
+    kind = str(node["Node Type"])
+    if kind == "Aggregate":
+        kind = _AGGREGATES.get(node["Strategy"], kind)
+    elif kind == "SetOp":
+        kind = f"{'Hash' if node['Strategy'] == 'Hashed' else ''}SetOp {node['Command']}"
+    elif kind == "ModifyTable":
+        kind = str(node["Operation"])
+    elif kind in _JOINS and node["Join Type"] != "Inner":
+        kind = f"{kind.removesuffix(' Join')} {node['Join Type']} Join"
+    elif kind == "Custom Scan":
+        kind = f"{kind} ({node['Custom Plan Provider']})"
+    if node.get("Scan Direction") == "Backward":
+        kind += " Backward"
+    if node.get("Partial Mode", "Simple") != "Simple":
+        kind = f"{node['Partial Mode']} {kind}"
+    return f"Parallel {kind}" if node.get("Parallel Aware") else kind
+
+
+def _spill(node: _Json) -> str:
+    """The line that says so where the node wrote to disk for want of memory. Whether it sorts few rows in
+    one way or another depends on their number and is no part of the shape."""
+    if node.get("Sort Space Type") == "Disk":
+        return f"Sort Method: {node['Sort Method']} on disk"
+    groups = (node.get("Full-sort Groups", {}), node.get("Pre-sorted Groups", {}))
+    if any("Sort Space Disk" in group for group in groups):
+        return "Sort Method: external merge on disk"
+    batches = max(node.get("Hash Batches", 0), node.get("HashAgg Batches", 0))
+    return "Spills: to disk" if batches > 1 or node.get("Storage") == "Disk" else ""
+
+
+def _trigger(trigger: _Json) -> str:
+    name = trigger.get("Constraint Name") or trigger["Trigger Name"]
+    relation = trigger.get("Relation", "")
+    return f"Trigger: {name} on {relation}" if relation else f"Trigger: {name}"
+
+
+def _unwrapped(text: str) -> str:
+    """Without the parentheses that enclose all of it."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return text
+    depth = 0
+    for n, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and n < len(text) - 1:
+            return text
+    return text[1:-1]
+
+
+# --- Two shapes compared ---
+
+_FOLLOWS = ("Hash", "Bitmap Index Scan", "Materialize")  # where they are is decided by the node above
+_ACCESS = re.compile(r".*\bScan( Backward)?")
+
+
+def unstable(plans: Iterable[QueryPlan]) -> tuple[str, ...]:
+    """Fingerprints of statements that had more than one shape, sorted.
+
+    Given all executions and passes of one side: where even they differ, the planner holds two plans for
+    equally good, and that head has the other one says nothing.
+    """
+    shapes = {(plan.fingerprint, plan.tree) for plan in plans}
+    times = Counter(fingerprint for fingerprint, _ in shapes)
+    return tuple(sorted(fingerprint for fingerprint, number in times.items() if number > 1))
+
+
+def changed(before: Iterable[QueryPlan], after: Iterable[QueryPlan]) -> tuple[PlanChange, ...]:
+    """The statements of both sides whose shapes are not the same, sorted by fingerprint.
+
+    Of a statement with several shapes, the most frequent that only one side has is shown. A statement
+    that only one side has is no change of a plan.
+    """
+    was, now = _by_statement(before), _by_statement(after)
+    found = []
+    for fingerprint in sorted(was.keys() & now.keys()):
+        old, new = was[fingerprint], now[fingerprint]
+        if {plan.tree for plan in old} != {plan.tree for plan in new}:
+            found.append(_change(_telling(old, new), _telling(new, old), sum(plan.calls for plan in new)))
+    return tuple(found)
+
+
+def _by_statement(plans: Iterable[QueryPlan]) -> dict[str, list[QueryPlan]]:
+    grouped: dict[str, list[QueryPlan]] = {}
+    for plan in summed(plans):
+        grouped.setdefault(plan.fingerprint, []).append(plan)
+    return grouped
+
+
+def _telling(plans: list[QueryPlan], others: list[QueryPlan]) -> QueryPlan:
+    known = {plan.tree for plan in others}
+    own = [plan for plan in plans if plan.tree not in known] or plans
+    return max(own, key=lambda plan: plan.calls)
+
+
+def _change(before: QueryPlan, after: QueryPlan, calls: int) -> PlanChange:
+    clauses = list(dict.fromkeys(_clauses(before, after)))[:2]
+    sentence = "; ".join(clauses) or "the plan has another shape"
+    if after.calls < calls:
+        sentence += f" (in {after.calls:,} of {calls:,} executions)"
+    return PlanChange(
+        fingerprint=after.fingerprint,
+        text=after.text,
+        lines=difference(before.tree, after.tree),
+        sentence=sentence,
+    )
+
+
+def difference(before: Sequence[str], after: Sequence[str]) -> tuple[str, ...]:
+    """Both as one list of lines: "- " was, "+ " is, "  " is in both.
+
+    A line that has only moved to another level is in both, shown where it is now, unless nothing else
+    has changed.
+    """
+    lines = _difference(before, after, [line.strip() for line in before], [line.strip() for line in after])
+    if before != after and all(line.startswith("  ") for line in lines):
+        return _difference(before, after, before, after)
+    return lines
+
+
+def _difference(
+    before: Sequence[str], after: Sequence[str], old: Sequence[str], new: Sequence[str]
+) -> tuple[str, ...]:
+    lines: list[str] = []
+    for tag, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag == "equal":
+            lines += [f"  {line}" for line in after[k:m]]
+        else:
+            lines += [f"- {line}" for line in before[i:j]]
+            lines += [f"+ {line}" for line in after[k:m]]
+    return tuple(lines)
+
+
+def _clauses(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
+    """What has changed, in plain words, the most telling first."""
+    yield from _access(before, after)
+    yield from _spills(before, after)
+    yield from _joins(before, after)
+    yield from _others(before, after)
+    yield from _conditions(before, after)
+
+
+def _access(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
+    """Tables that are read in another way; those first of which most rows are read now."""
+    was, now = _scans(before), _scans(after)
+    ways = [(was.get(relation), now.get(relation)) for relation in dict.fromkeys((*now, *was))]
+    ways = [(old, new) for old, new in ways if (old and old.name) != (new and new.name)]
+    for old, new in sorted(ways, key=lambda way: _rows_read(way[1]), reverse=True):
+        if new is None:
+            yield f"{old.name} is gone" if old else ""
+        elif old is None:
+            yield f"{new.name} was added ({_reading(new, after.calls)})"
+        else:
+            yield f"{old.name} became {new.name} ({_reading(new, after.calls)})"
+
+
+def _scans(plan: QueryPlan) -> dict[str, PlanNode]:
+    return {node.relation: node for node in plan.nodes if node.relation and _ACCESS.fullmatch(node.kind)}
+
+
+def _rows_read(node: PlanNode | None) -> float:
+    return node.rows + node.removed if node else 0.0
+
+
+def _reading(node: PlanNode, calls: int) -> str:
+    """Of one execution."""
+    parts = [_number(_rows_read(node) / calls, "row") + " read"]
+    if round(node.removed / calls):
+        parts.append(f"{round(node.removed / calls):,} removed by filter")
+    if round(node.loops / calls) > 1:
+        parts.append(f"in {round(node.loops / calls):,} loops")
+    return ", ".join(parts)
+
+
+def _number(value: float, noun: str) -> str:
+    return f"{round(value):,} {noun}{'' if round(value) == 1 else 's'}"
+
+
+def _spills(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
+    known = {(node.kind, node.detail) for node in before.nodes if node.spills}
+    for node in after.nodes:
+        if node.spills and (node.kind, node.detail) not in known:
+            yield f"{_described(node)} spills to disk"
+
+
+def _described(node: PlanNode) -> str:
+    by = f" by {node.detail}" if node.detail and not node.joins else ""
+    return f"{node.name}{by}"
+
+
+def _joins(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
+    was, now = _joined(before), _joined(after)
+    for relations, kind in now.items():
+        if relations in was and was[relations] != kind:
+            yield f"{was[relations]} of {_listed(sorted(relations))} became {kind}"
+
+
+def _joined(plan: QueryPlan) -> dict[frozenset[str], str]:
+    """The kind of every join by the tables below it."""
+    found = {}
+    for n, node in enumerate(plan.nodes):
+        if node.joins:
+            below = list(itertools.takewhile(functools.partial(_is_below, node), plan.nodes[n + 1 :]))
+            found[frozenset(other.relation for other in below if other.relation)] = node.kind
+    return found
+
+
+def _is_below(top: PlanNode, node: PlanNode) -> bool:
+    return node.depth > top.depth
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def _others(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
+    was, now = _rest(before), _rest(after)
+    for node in now.values():
+        if _described(node) not in was:
+            yield f"{_described(node)} was added ({_number(node.rows / after.calls, 'row')})"
+    for node in was.values():
+        if _described(node) not in now:
+            yield f"{_described(node)} is gone"
+
+
+def _rest(plan: QueryPlan) -> dict[str, PlanNode]:
+    """What neither reads a table nor joins, by how it is described."""
+    return {
+        _described(node): node
+        for node in plan.nodes
+        if not (node.joins or node.kind in _FOLLOWS or _ACCESS.fullmatch(node.kind))
+    }
+
+
+def _conditions(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
+    was, now = _lines_of(before), _lines_of(after)
+    for name, lines in now.items():
+        if name in was and was[name] != lines:
+            yield f"{name} has other conditions"
+    if [node.relation for node in before.nodes] != [node.relation for node in after.nodes]:
+        yield "the tables are joined in another order"
+
+
+def _lines_of(plan: QueryPlan) -> dict[str, tuple[str, ...]]:
+    """The conditions of every node, by its name."""
+    starts = [node.line for node in plan.nodes]
+    found = {}
+    for node, end in zip(plan.nodes, (*starts[1:], len(plan.tree)), strict=True):
+        found[node.name] = tuple(line.strip() for line in plan.tree[node.line + 1 : end])
+    return found
