@@ -11,9 +11,9 @@ import dataclasses
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from gate.model import TimingRule
+from gate.model import Level, TimingRule
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -368,6 +368,17 @@ TIMING_RULES = {
 }
 
 
+FINDINGS = ("n+1", "loop", "row-by-row", "spill", "unused-index")
+
+
+class AcceptedFinding(Table):
+    """A finding that is as it should be. case: a glob over "suite/name[parameters]", or an index's name."""
+
+    finding: Literal["n+1", "loop", "row-by-row", "spill", "unused-index"]
+    case: str
+    reason: Annotated[str, Field(min_length=1)]
+
+
 class Policy(Table):
     """Opinions. inconclusive: what an inconclusive verdict does to the exit code.
 
@@ -376,6 +387,8 @@ class Policy(Table):
     endpoints, benchmarks: what their times may do; cases: the same by "suite/name", for all its parameters.
     inert: patterns of files that cannot change how fast the application is; where a change touches
     nothing else, `--against auto` leaves timing out. `*` matches any characters, slashes too.
+    findings: the level of a finding that base does not have, "warn" where it is not named.
+    accepted: findings that are to stay as they are.
     """
 
     endpoints: Allowed = Allowed()
@@ -385,6 +398,15 @@ class Policy(Table):
     inconclusive: Literal["pass", "block"] = "pass"
     default_branch: str | None = None
     runner_classes: tuple[str, ...] = ()
+    findings: dict[str, Level] = {}
+    accepted: tuple[AcceptedFinding, ...] = ()
+
+    @field_validator("findings")
+    @classmethod
+    def _known_findings(cls, findings: dict[str, Level]) -> dict[str, Level]:
+        if unknown := sorted(findings.keys() - set(FINDINGS)):
+            raise ValueError(f"unknown finding {unknown[0]!r}; there are {', '.join(FINDINGS)}")
+        return findings
 
     @model_validator(mode="after")
     def _each_ordered(self) -> Policy:

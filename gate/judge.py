@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gate.baseline import joined
 from gate.budget import check_budgets
-from gate.config import Config
+from gate.config import Config, Policy
 from gate.explain import explained
 from gate.model import (
     CPU,
@@ -22,6 +22,7 @@ from gate.model import (
     Comparison,
     Coverage,
     DataKey,
+    Finding,
     Measured,
     Plan,
     Report,
@@ -36,6 +37,7 @@ from gate.model import (
 from gate.plan import unusable
 from gate.policy import accept, apply_rules, decide, nondeterministic, skipped
 from gate.stats import compare, timing
+from gate.structure import structural
 from gate.timing import judge_times
 
 
@@ -75,7 +77,7 @@ def judge(run: Run, context: Context) -> Report:
         if context.config
         else ()
     )
-    findings = nondeterministic(rows) + skipped(head)
+    findings = nondeterministic(rows) + skipped(head) + _structural(run, context, head, base)
     verdict = decide(
         rows,
         budgets=budgets,
@@ -92,7 +94,13 @@ def judge(run: Run, context: Context) -> Report:
         verdict=verdict,
         environment=run.environment,
         sides=Sides(base=_info(shown, context.ref), head=head.side),
-        run=Measured(plan=run.plan, samples=run.samples, evidence=run.evidence, pairs=run.pairs),
+        run=Measured(
+            plan=run.plan,
+            samples=run.samples,
+            evidence=run.evidence,
+            pairs=run.pairs,
+            storage=run.storage,
+        ),
         config=context.settings,
         comparisons=rows,
         timings=_timings(head, run.cut("base")),
@@ -134,9 +142,15 @@ def run_of(report: Report) -> Run:
         samples=report.run.samples,
         evidence=report.run.evidence,
         pairs=report.run.pairs,
+        storage=report.run.storage,
         timeline=report.timeline,
         caveats=report.caveats,
     )
+
+
+def _structural(run: Run, context: Context, head: SideRun, base: SideRun | None) -> tuple[Finding, ...]:
+    policy = context.config.policy if context.config else Policy()
+    return structural(head, base, policy, storage=run.storage)
 
 
 def _rules(plan: Plan, config: Config | None) -> dict[Case, TimingRule]:

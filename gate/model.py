@@ -237,6 +237,30 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index after all cases of a side were measured. definition: without its name, "USING btree (a)".
+
+    scans: how often Postgres used it. bytes: its size on the disk. unique: also those of constraints.
+    """
+
+    name: str
+    definition: str
+    bytes: int
+    scans: int
+    unique: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """A table of one side with its indexes, sorted by name. bytes: all of it on the disk."""
+
+    side: SideName
+    table: str
+    bytes: int
+    indexes: tuple[Index, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataKey:
     """What must match for stored exact counts to be comparable (DESIGN.md section 3).
 
@@ -446,6 +470,7 @@ class Run:
     """One invocation's facts (schema perf-gate.run/1): re-enters at compare without measuring again.
 
     sides: the measured ones, head always; base only where it was measured in this run.
+    storage: of the sides measured, where every case was.
     """
 
     schema: str = RUN_SCHEMA
@@ -456,6 +481,7 @@ class Run:
     samples: tuple[Sample, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    storage: tuple[Storage, ...] = ()
     timeline: tuple[Phase, ...] = ()
     caveats: tuple[Caveat, ...] = ()
 
@@ -686,6 +712,7 @@ class Measured:
     samples: tuple[Sample, ...]
     evidence: tuple[Evidence, ...]
     pairs: tuple[Pair, ...] = ()
+    storage: tuple[Storage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

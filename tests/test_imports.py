@@ -17,6 +17,7 @@ PURE = {
     "policy",
     "budget",
     "explain",
+    "structure",
     "report",
     "config",
     "baseline",

@@ -71,6 +71,8 @@ class BenchmarkPair:
         database = stack.enter_context(
             dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}_benchmarks")
         )
+        if self.rig.whole and self.step.pair == 1:
+            stack.push(self.account.stocktaking(server, database, name))
         redis = prepared.running.redis(name)
         side = prepared.side(server, database, redis, seed=self.step.pair, padding=self.padding)
         wanted = [case for case in self.cases if case in self.step.cases(name)]

@@ -14,7 +14,8 @@ from gate.cli.prepared import Prepared, Rig
 from gate.cli.seen import Account, Seen
 from gate.cli.served import EndpointPair, Lost
 from gate.experiment import Visits
-from gate.model import Case, Evidence, Pair, Plan, PlannedCase, Sample, SideName
+from gate.model import Case, Evidence, Pair, Plan, PlannedCase, Sample, SideName, Storage
+from gate.probes.storage import joined
 from gate.suites import benchmarks
 
 _PADDING = 4096  # bytes
@@ -29,6 +30,7 @@ class Result:
     pair: Pair
     samples: tuple[Sample, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    storage: tuple[Storage, ...] = ()
     died: SideName | None = None
     tail: tuple[str, ...] = ()
 
@@ -79,6 +81,7 @@ def measure_pair(step: Visits, sides: Mapping[SideName, Prepared], plan: Plan, *
         pair=pair,
         samples=tuple(s for seen in (*account.seen.values(), *controls) for s in seen.samples),
         evidence=tuple(item for seen in account.seen.values() for item in seen.evidence),
+        storage=joined(account.storage),
     )
 
 

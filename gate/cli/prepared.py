@@ -82,9 +82,13 @@ class Learned:
 
 @dataclass(slots=True)
 class Rig:
-    """What every pair needs that is the same for all of them. resolved: known once there is data."""
+    """What every pair needs that is the same for all of them.
+
+    resolved: known once there is data. whole: every case is measured, so that what none of them uses is idle.
+    """
 
     clock: Clock
     cores: Cores
     resolved: endpoints.Resolved = field(default_factory=endpoints.Resolved)
     learned: Learned = field(default_factory=Learned)
+    whole: bool = False

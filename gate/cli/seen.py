@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -20,9 +20,12 @@ from gate.model import (
     Evidence,
     Metric,
     Point,
+    PostgresServer,
     Sample,
     SideName,
+    Storage,
 )
+from gate.probes.storage import storage
 from gate.timing import CONTROL
 
 _WORK = tuple((i * 7919) % 10_007 for i in range(20_000))  # about 3 ms to sort
@@ -80,10 +83,20 @@ class Account:
     rng: random.Random
     seen: dict[SideName, Seen]
     controls: tuple[Seen, Seen]
+    storage: list[tuple[Storage, ...]] = field(default_factory=list)
     busy: float = 0.0
     warm: float = 0.0
     measured: float = 0.0
     _looks: int = field(default=0)
+
+    def stocktaking(self, server: PostgresServer, database: str, side: SideName) -> Callable[..., None]:
+        """For the exit of a pair, between the end of what used the clone and that of the clone itself."""
+
+        def taken(failed: type[BaseException] | None, *_: object) -> None:
+            if failed is None:
+                self.storage.append(storage(server, database, side))
+
+        return taken
 
     @contextmanager
     def working(self) -> Iterator[None]:

@@ -154,6 +154,8 @@ class EndpointPair:
         with starting(name):
             clone = dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}")
             database = stack.enter_context(clone)
+            if self.rig.whole and self.step.pair == 1:
+                stack.push(self.account.stocktaking(server, database, name))
             redis = prepared.running.redis(name)
             side = prepared.side(server, database, redis, seed=self.step.pair, padding=self.padding)
             launched = stack.enter_context(launch(prepared.config.target, side, log=log))

@@ -126,7 +126,7 @@ class Gate:
         with self.clock.phase("services", "starting Postgres and Redis"):
             self._start_services()
         cores = self.stack.enter_context(reserved(self.options.cache / "state"))
-        self.rig = Rig(self.clock, cores)
+        self.rig = Rig(self.clock, cores, whole=self.options.only == "*" and not self.options.suites)
         with self._blaming_services():
             return self._measured(self._install("head", self.sources.head.commit, self.sources.config))
 
@@ -210,6 +210,7 @@ class Gate:
                 run = self._without_base(run, failed.error.message)
                 continue
             run = run.extended(result.samples, result.evidence, (result.pair,))
+            run = dataclasses.replace(run, storage=run.storage or result.storage)
             if result.died:
                 deaths.append(result.died)
                 run = self._after_death(run, deaths, result)
@@ -246,6 +247,7 @@ class Gate:
             sides=tuple(side for side in run.sides if side.name == "head"),
             samples=tuple(sample for sample in run.samples if sample.side == "head"),
             evidence=tuple(item for item in run.evidence if item.side == "head"),
+            storage=tuple(table for table in run.storage if table.side == "head"),
         )
 
     def _accounted(self, run: Run, step: Visits, result: Result) -> Run:

@@ -1,0 +1,181 @@
+"""Findings that need no baseline: what the counts of one side say about how the work is done.
+
+Pure. Work that grows with the page (N+1), reads and writes one row at a time, work that did not fit into
+memory, and an index that nothing measured uses. What base does as well is a note; what is new warns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from gate.config import Policy
+from gate.explain import brief, number
+from gate.model import Case, Evidence, Finding, Index, Level, SideRun, Statement, Storage
+
+N_PLUS_ONE = "n+1"
+LOOP = "loop"
+ROW_BY_ROW = "row-by-row"
+SPILL = "spill"
+UNUSED_INDEX = "unused-index"
+
+_SLOPE = 0.3  # calls for each further row of the page; a loop has 1, less where rows share a parent
+_MANY = 10  # calls of one statement in one request that are a loop whatever the page's size
+_LEAST = 3  # further calls, below which a slope of two pages says nothing
+_WRITES = re.compile(r"(insert|update|delete|merge)\b", re.IGNORECASE)
+_READS = re.compile(r"(select|with)\b", re.IGNORECASE)
+# Commands that have a form for many keys at once, or are cheap to send in one pipeline.
+_SINGLE = {"GET": "MGET", "HGET": "HMGET", "SET": "MSET or a pipeline", "EXISTS": "EXISTS with all keys"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One finding of one side. key: what makes it the same on base and head, within its name and case."""
+
+    name: str
+    case: Case
+    key: str
+    text: str
+
+
+def structural(
+    head: SideRun,
+    base: SideRun | None,
+    policy: Policy,
+    *,
+    storage: Sequence[Storage] = (),
+) -> tuple[Finding, ...]:
+    """Everything found on head, in the order of its cases.
+
+    base: None where nothing is known of it: then nothing is known to be new, and all are notes.
+    storage: of both sides; without base's, no index is known to be new.
+    """
+    before = list(_seen(base)) if base else []
+    found = [_finding(seen, policy, new=base is not None and _new(seen, before)) for seen in _seen(head)]
+    tables = {side: [table for table in storage if table.side == side] for side in ("base", "head")}
+    indexes = _idle(tables["head"], tables["base"]) if tables["base"] else ()
+    return (*found, *(_index_finding(index, policy) for index in indexes))
+
+
+def _new(seen: _Seen, before: Sequence[_Seen]) -> bool:
+    """A statement that is merely written anew is the one that base has there and head has no more."""
+    same = [other for other in before if (other.name, other.case.name) == (seen.name, seen.case.name)]
+    return not any(other.key == seen.key for other in same) and not same
+
+
+def _finding(seen: _Seen, policy: Policy, *, new: bool) -> Finding:
+    level, text = _judged(seen.name, str(seen.case), seen.text, policy, new=new)
+    return Finding(name=seen.name, level=level, text=text, case=seen.case)
+
+
+def _judged(name: str, subject: str, text: str, policy: Policy, *, new: bool) -> tuple[Level, str]:
+    for each in policy.accepted:
+        if each.finding == name and fnmatchcase(subject, each.case):
+            return Level.NOTE, f"{text} (accepted: {each.reason})"
+    return (policy.findings.get(name, Level.WARN), text) if new else (Level.NOTE, f"{text}, as on base")
+
+
+def _seen(side: SideRun) -> Iterator[_Seen]:
+    labels = {planned.case: planned.label for planned in side.cases}
+    growing = {(seen.case.name, seen.key): seen for seen in _growing(side, labels)}
+    yield from growing.values()
+    told = {name for name, _ in growing}
+    for evidence in side.evidence:
+        case = evidence.case
+        label = labels.get(case, str(case))
+        for statement in evidence.statements:
+            if (case.name, statement.fingerprint) not in growing:
+                yield from _looping(case, label, statement)
+        for command in evidence.commands:
+            if command.calls >= _MANY and command.name in _SINGLE and case.name not in told:
+                text = f"{label}: {command.name} runs {number(command.calls)} times a request"
+                yield _Seen(LOOP, case, command.name, f"{text}; {_SINGLE[command.name]} would be one")
+
+
+def _looping(case: Case, label: str, statement: Statement) -> Iterator[_Seen]:
+    """One statement many times for one row each, and one that spills."""
+    text = brief(statement.text)
+    times = f"{number(statement.calls)} times a request"
+    single = statement.calls >= _MANY and statement.rows <= statement.calls and not statement.transaction
+    if single and _WRITES.match(statement.text):
+        told = f"{label}: {text} runs {times}, for one row each"
+        yield _Seen(ROW_BY_ROW, case, statement.fingerprint, told)
+    elif single and _READS.match(statement.text):
+        told = f"{label}: {text} runs {times}, for a row each"
+        yield _Seen(LOOP, case, statement.fingerprint, told)
+    if statement.temp_blocks > 0:
+        blocks = number(statement.temp_blocks)
+        told = f"{label}: {text} does not fit into work_mem and uses {blocks} temporary blocks a request"
+        yield _Seen(SPILL, case, statement.fingerprint, told)
+
+
+def _growing(side: SideRun, labels: Mapping[Case, str]) -> Iterator[_Seen]:
+    """Statements and commands that run more often the larger the page is."""
+    for sizes in _by_size(side.evidence):
+        (small, few), *_, (large, many) = sizes
+        pairs = [
+            *((s.fingerprint, brief(s.text), _calls(few, s.fingerprint), s.calls) for s in many.statements),
+            *((c.name, c.name, _commands(few, c.name), c.calls) for c in many.commands),
+        ]
+        for key, text, before, after in pairs:
+            if after - before < max(_LEAST, _SLOPE * (large - small)):
+                continue
+            told = f"{labels.get(many.case, str(many.case))}: {text} runs {number(before)} times at size "
+            told += f"{number(small)} and {number(after)} times at {number(large)}"
+            yield _Seen(N_PLUS_ONE, many.case, key, told)
+
+
+def _by_size(evidence: Iterable[Evidence]) -> Iterator[list[tuple[float, Evidence]]]:
+    """Cases that differ in one number alone, smallest first; at least two of them."""
+    groups: dict[tuple[str, str, str], dict[float, Evidence]] = {}
+    for each in evidence:
+        for rest, size in _sizes(each.case.parameters):
+            groups.setdefault((each.case.suite, each.case.name, rest), {})[size] = each
+    for members in groups.values():
+        if len(members) > 1:
+            yield sorted(members.items())
+
+
+def _sizes(parameters: str) -> Iterator[tuple[str, float]]:
+    """Each numeric parameter as the size, with the others as they stand: "sort=date,page=10", "10"."""
+    parts = parameters.split(",") if parameters else []
+    for index, part in enumerate(parts):
+        name, _, text = part.rpartition("=")
+        if re.fullmatch(r"\d+(\.\d+)?", text):
+            yield ",".join((*parts[:index], f"{name}=", *parts[index + 1 :])), float(text)
+
+
+def _calls(evidence: Evidence, fingerprint: str) -> float:
+    return next((s.calls for s in evidence.statements if s.fingerprint == fingerprint), 0.0)
+
+
+def _commands(evidence: Evidence, name: str) -> float:
+    return next((c.calls for c in evidence.commands if c.name == name), 0.0)
+
+
+def _idle(head: Iterable[Storage], base: Iterable[Storage]) -> list[tuple[Storage, Index, int]]:
+    """Indexes that only head has and nothing has used; with the table's bytes on base, 0 where unknown."""
+    known = {(table.table, index.definition) for table in base for index in table.indexes}
+    sizes = {table.table: table.bytes for table in base}
+    return [
+        (table, index, sizes.get(table.table, 0))
+        for table in head
+        for index in table.indexes
+        if not index.unique and not index.scans and (table.table, index.definition) not in known
+    ]
+
+
+def _index_finding(idle: tuple[Storage, Index, int], policy: Policy) -> Finding:
+    table, index, before = idle
+    text = f"index {index.name} on {table.table} {index.definition} is used by no measured case"
+    text += f"; it takes {_megabytes(index.bytes)}"
+    if before:
+        text += f", the table with its indexes {_megabytes(before)} -> {_megabytes(table.bytes)}"
+    level, text = _judged(UNUSED_INDEX, index.name, text, policy, new=True)
+    return Finding(name=UNUSED_INDEX, level=level, text=text)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

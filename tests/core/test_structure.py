@@ -1,0 +1,156 @@
+"""Findings that need no baseline, from counts made by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from gate.config import Policy
+from gate.model import Case, Command, Evidence, Index, Level, SideInfo, SideName, SideRun, Statement, Storage
+from gate.structure import structural
+from tests.core.build import planned, statement
+
+ARTIST = "SELECT name FROM artists WHERE id = $1"
+SONGS = "SELECT id, title FROM songs WHERE playlist_id = $1 LIMIT $2"
+
+
+def page(size: int) -> Case:
+    return Case(suite="endpoints", name="page", parameters=f"per_page={size}")
+
+
+def side(name: SideName, seen: dict[Case, list[Statement]], *, commands: tuple[Command, ...] = ()) -> SideRun:
+    return SideRun(
+        side=SideInfo(name=name, ref=name),
+        cases=tuple(planned(case) for case in seen),
+        samples=(),
+        evidence=tuple(
+            Evidence(case=case, side=name, statements=tuple(several), commands=commands)
+            for case, several in seen.items()
+        ),
+    )
+
+
+def loop(name: SideName, *, text: str = ARTIST) -> SideRun:
+    return side(
+        name,
+        {page(n): [statement(SONGS, 1, rows=n), statement(text, n, rows=n)] for n in (10, 40)},
+    )
+
+
+def clean(name: SideName) -> SideRun:
+    return side(name, {page(n): [statement(SONGS, 1, rows=n)] for n in (10, 40)})
+
+
+def told(head: SideRun, base: SideRun | None, policy: Policy | None = None) -> list[tuple[str, Level]]:
+    return [(each.name, each.level) for each in structural(head, base, policy or Policy())]
+
+
+def test_a_statement_that_runs_once_for_each_row_warns_and_is_named() -> None:
+    (found,) = structural(loop("head"), clean("base"), Policy())
+    assert (found.name, found.level, found.case) == ("n+1", Level.WARN, page(40))
+    assert "FROM artists WHERE id = $1 runs 10 times at size 10 and 40 times at 40" in found.text
+
+
+def test_what_base_does_as_well_is_a_note() -> None:
+    """Also where the statement is merely written in another way: nothing got worse."""
+    assert told(loop("head"), loop("base")) == [("n+1", Level.NOTE)]
+    assert told(loop("head", text=ARTIST + " AND true"), loop("base")) == [("n+1", Level.NOTE)]
+
+
+def test_without_a_base_nothing_is_known_to_be_new() -> None:
+    assert told(loop("head"), None) == [("n+1", Level.NOTE)]
+
+
+def test_a_page_that_is_larger_alone_is_no_loop() -> None:
+    """More rows from the same number of statements, and a second statement from some size on."""
+    grows = {page(n): [statement(SONGS, 1 + (n > 10), rows=n)] for n in (10, 40)}
+    assert told(side("head", grows), clean("base")) == []
+
+
+def test_only_numbers_are_sizes() -> None:
+    cases = [Case(suite="endpoints", name="page", parameters=f"sort={key}") for key in ("title", "date")]
+    seen = {case: [statement(ARTIST, calls, rows=calls)] for case, calls in zip(cases, (1, 9), strict=True)}
+    assert told(side("head", seen), clean("base")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("INSERT INTO songs VALUES ($1)", "row-by-row"),
+        ("UPDATE songs SET a = $1", "row-by-row"),
+        (ARTIST, "loop"),
+    ],
+)
+def test_a_hundred_statements_for_a_row_each(text: str, name: str) -> None:
+    case = Case(suite="endpoints", name="sync")
+    head = side("head", {case: [statement(text, 100, rows=100)]})
+    base = side("base", {case: [statement(text, 1, rows=100)]})
+    (found,) = structural(head, base, Policy())
+    assert (found.name, found.level) == (name, Level.WARN)
+    assert "100 times a request" in found.text
+
+
+def test_many_rows_for_each_statement_are_no_loop() -> None:
+    case = Case(suite="endpoints", name="sync")
+    assert told(side("head", {case: [statement(ARTIST, 20, rows=2000)]}), side("base", {case: []})) == []
+
+
+def test_redis_commands_in_a_loop_name_the_one_that_would_do() -> None:
+    case = Case(suite="endpoints", name="cached")
+    head = side("head", {case: []}, commands=(Command(name="GET", calls=25.0),))
+    (found,) = structural(head, side("base", {case: []}), Policy())
+    assert found.name == "loop"
+    assert "MGET" in found.text
+
+
+def test_a_spill_is_found() -> None:
+    case = Case(suite="endpoints", name="report")
+    spills = Statement(
+        fingerprint="s", text="SELECT 1 FROM t ORDER BY 1", calls=1, rows=1, blocks=1, temp_blocks=9
+    )
+    assert told(side("head", {case: [spills]}), side("base", {case: []})) == [("spill", Level.WARN)]
+
+
+def test_a_finding_can_be_accepted_and_its_level_set() -> None:
+    accepted = Policy.model_validate(
+        {"accepted": [{"finding": "n+1", "case": "endpoints/page*", "reason": "three rows at most"}]}
+    )
+    (found,) = structural(loop("head"), clean("base"), accepted)
+    assert found.level is Level.NOTE
+    assert "three rows at most" in found.text
+    assert told(loop("head"), clean("base"), Policy.model_validate({"findings": {"n+1": "block"}})) == [
+        ("n+1", Level.BLOCK)
+    ]
+    with pytest.raises(ValueError, match="unknown finding"):
+        Policy.model_validate({"findings": {"n+2": "block"}})
+
+
+def table(name: SideName, size: int, *indexes: Index) -> Storage:
+    return Storage(side=name, table="songs", bytes=size, indexes=indexes)
+
+
+def index(name: str, scans: int, *, unique: bool = False) -> Index:
+    return Index(name=name, definition=f"USING btree ({name})", bytes=8_000_000, scans=scans, unique=unique)
+
+
+def test_a_new_index_that_nothing_uses_warns_with_sizes() -> None:
+    """Not one that base has as well, one that is used, or one that keeps rows apart."""
+    storage = (
+        table("base", 80_000_000, index("old", 0)),
+        table(
+            "head",
+            96_000_000,
+            index("idle", 0),
+            index("old", 0),
+            index("used", 7),
+            index("key", 0, unique=True),
+        ),
+    )
+    (found,) = structural(clean("head"), clean("base"), Policy(), storage=storage)
+    assert (found.name, found.level, found.case) == ("unused-index", Level.WARN, None)
+    assert "index idle on songs" in found.text
+    assert "80.0 MB -> 96.0 MB" in found.text
+
+
+def test_without_base_s_tables_no_index_is_called_new() -> None:
+    storage = (table("head", 96_000_000, index("idle", 0)),)
+    assert structural(clean("head"), clean("base"), Policy(), storage=storage) == ()
