@@ -180,9 +180,9 @@ class Explainer:
     def since(self, mark: Mark) -> Explained:
         """The plans of what was executed since then, once the application rests.
 
-        A plan is logged when its statement is closed, which may be at the end of the transaction: what a
-        session that never ends its transaction did last is missing. Raises MeasurementError where the log
-        stays behind.
+        A plan is logged when its statement is closed, which may be at the end of the transaction: the last
+        one of a transaction that never ends is missing, and so is a cursor that a rollback closed.
+        Raises MeasurementError where the log stays behind.
         """
         if self._admin is None:
             return Explained()
@@ -463,9 +463,11 @@ class _Names:
             alias: shown for alias, shown in self._shown.items() if " " not in shown and alias != shown
         }
 
-    def lines(self, node: _Json, depth: int = 0) -> list[_Line]:
-        """The node's own, its conditions, then all below it."""
-        own = self._node(node, depth)
+    def lines(self, node: _Json, depth: int = 0, above: _Json | None = None) -> list[_Line]:
+        """The node's own, its conditions, then all below it. above: the node whose table its indexes are of,
+        where it names none itself."""
+        table = node if _source(node) or above is None else above
+        own = self._node(node, depth, table)
         label = self._label(node, own)
         lines = [_Line(depth, label, own)]
         lines += [
@@ -473,15 +475,15 @@ class _Names:
         ]
         if own.spills:
             lines.append(_Line(depth + 1, _spill(node)))
-        children = [self.lines(child, depth + 1) for child in node.get("Plans", ())]
+        children = [self.lines(child, depth + 1, table) for child in node.get("Plans", ())]
         if node["Node Type"] in ("Append", "Merge Append"):
             children = _folded(children)
         return [*lines, *itertools.chain.from_iterable(children)]
 
-    def _node(self, node: _Json, depth: int) -> PlanNode:
+    def _node(self, node: _Json, depth: int, table: _Json) -> PlanNode:
         loops = float(node["Actual Loops"])
         relation = self._shown.get(node.get("Alias", ""), "") if _source(node) else ""
-        indexes = [self._index(each, node) for each in _indexes(node)]
+        indexes = [self._index(each, table) for each in _indexes(node)]
         return PlanNode(
             line=0,
             depth=depth,
@@ -510,9 +512,9 @@ class _Names:
                 name = own.name
         return f"{part}: {name}" if part else name
 
-    def _index(self, index: str, node: _Json) -> str:
+    def _index(self, index: str, table: _Json) -> str:
         """That of a partition by what it would be called on its parent, so that partitions can be equal."""
-        source, alias = _source(node), node.get("Alias", "")
+        source, alias = _source(table), table.get("Alias", "")
         shown = self._shown.get(alias, "")
         return index.replace(source, shown) if source and shown and shown == _parent(source, alias) else index
 
@@ -610,7 +612,7 @@ def _spill(node: _Json) -> str:
 def _trigger(trigger: _Json) -> str:
     name = trigger.get("Constraint Name") or trigger["Trigger Name"]
     relation = trigger.get("Relation", "")
-    return f"Trigger: {name} on {relation}" if relation else f"Trigger: {name}"
+    return f"Trigger {name} on {relation}" if relation else f"Trigger {name}"
 
 
 def _unwrapped(text: str) -> str:
@@ -628,6 +630,7 @@ def _unwrapped(text: str) -> str:
 # --- Two shapes compared ---
 
 _FOLLOWS = ("Hash", "Bitmap Index Scan", "Materialize")  # where they are is decided by the node above
+_TRIGGER = "  Trigger "
 _ACCESS = re.compile(r".*\bScan( Backward)?")
 
 
@@ -671,8 +674,8 @@ def _telling(plans: list[QueryPlan], others: list[QueryPlan]) -> QueryPlan:
 
 
 def _change(before: QueryPlan, after: QueryPlan, calls: int) -> PlanChange:
-    clauses = list(dict.fromkeys(_clauses(before, after)))[:2]
-    sentence = "; ".join(clauses) or "the plan has another shape"
+    clauses = tuple(_clauses(before, after)) or tuple(_details(before, after))
+    sentence = "; ".join(clauses[:2]) or "the plan has another shape"
     if after.calls < calls:
         sentence += f" (in {after.calls:,} of {calls:,} executions)"
     return PlanChange(
@@ -714,7 +717,6 @@ def _clauses(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
     yield from _spills(before, after)
     yield from _joins(before, after)
     yield from _others(before, after)
-    yield from _conditions(before, after)
 
 
 def _access(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
@@ -794,10 +796,20 @@ def _others(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
     was, now = _rest(before), _rest(after)
     for node in now.values():
         if _described(node) not in was:
-            yield f"{_described(node)} was added ({_number(node.rows / after.calls, 'row')})"
+            yield f"{_described(node)} was added ({_amount(node, after)})"
     for node in was.values():
         if _described(node) not in now:
             yield f"{_described(node)} is gone"
+    for line in sorted(_triggers(after) ^ _triggers(before)):
+        yield f"{line} {'was added' if line in _triggers(after) else 'is gone'}"
+
+
+def _amount(node: PlanNode, plan: QueryPlan) -> str:
+    """What it gives in one execution; of a sort what it is given, for a limit may want little of it."""
+    if "Sort" in node.kind:
+        below = plan.nodes[plan.nodes.index(node) + 1]
+        return f"{_number(below.rows / plan.calls, 'row')} sorted"
+    return _number(node.rows / plan.calls, "row")
 
 
 def _rest(plan: QueryPlan) -> dict[str, PlanNode]:
@@ -809,12 +821,13 @@ def _rest(plan: QueryPlan) -> dict[str, PlanNode]:
     }
 
 
-def _conditions(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
+def _details(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
+    """What is told only where there is nothing else to tell: it comes with every other change."""
     was, now = _lines_of(before), _lines_of(after)
     for name, lines in now.items():
         if name in was and was[name] != lines:
             yield f"{name} has other conditions"
-    if [node.relation for node in before.nodes] != [node.relation for node in after.nodes]:
+    if list(_scans(before)) != list(_scans(after)):
         yield "the tables are joined in another order"
 
 
@@ -823,5 +836,11 @@ def _lines_of(plan: QueryPlan) -> dict[str, tuple[str, ...]]:
     starts = [node.line for node in plan.nodes]
     found = {}
     for node, end in zip(plan.nodes, (*starts[1:], len(plan.tree)), strict=True):
-        found[node.name] = tuple(line.strip() for line in plan.tree[node.line + 1 : end])
+        found[node.name] = tuple(
+            line.strip() for line in plan.tree[node.line + 1 : end] if not line.startswith(_TRIGGER)
+        )
     return found
+
+
+def _triggers(plan: QueryPlan) -> set[str]:
+    return {line.strip() for line in plan.tree if line.startswith(_TRIGGER)}
