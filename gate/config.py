@@ -305,6 +305,24 @@ class Login(Table):
     prefix: str = "Bearer "
 
 
+class Routes(Table):
+    """Where the application's routes are known from, to tell which of them are not measured.
+
+    openapi: path of its OpenAPI description in JSON. command: prints a line "GET /path" for each.
+    ignore: globs of routes that need no measuring, "GET /metrics" or "/static/*".
+    """
+
+    openapi: str | None = None
+    command: Command | None = None
+    ignore: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one(self) -> Routes:
+        if (self.openapi is None) == (self.command is None):
+            raise ValueError("name either openapi or command")
+        return self
+
+
 class Endpoints(Table):
     """The `endpoints` suite. warmup, requests: per case in a count pass. rounds: timed, per pair.
 
@@ -320,6 +338,7 @@ class Endpoints(Table):
     timeout: Seconds = 30.0
     headers: dict[str, str] = {}
     login: Login | None = None
+    routes: Routes | None = None
     request: tuple[Request, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -389,6 +408,7 @@ class Policy(Table):
     nothing else, `--against auto` leaves timing out. `*` matches any characters, slashes too.
     findings: the level of a finding that base does not have, "warn" where it is not named.
     accepted: findings that are to stay as they are.
+    min_coverage: share of the application's routes that must be measured; unset blocks nothing.
     """
 
     endpoints: Allowed = Allowed()
@@ -400,6 +420,7 @@ class Policy(Table):
     runner_classes: tuple[str, ...] = ()
     findings: dict[str, Level] = {}
     accepted: tuple[AcceptedFinding, ...] = ()
+    min_coverage: Annotated[Share, Field(le=1)] | None = None
 
     @field_validator("findings")
     @classmethod

@@ -26,6 +26,7 @@ from gate.model import (
     Measured,
     Plan,
     Report,
+    Route,
     Run,
     Setting,
     SideInfo,
@@ -35,7 +36,7 @@ from gate.model import (
     TimingRule,
 )
 from gate.plan import unusable
-from gate.policy import accept, apply_rules, decide, nondeterministic, skipped
+from gate.policy import accept, apply_rules, decide, nondeterministic, skipped, uncovered
 from gate.stats import compare, timing
 from gate.structure import structural
 from gate.timing import judge_times
@@ -78,6 +79,7 @@ def judge(run: Run, context: Context) -> Report:
         else ()
     )
     findings = nondeterministic(rows) + skipped(head) + _structural(run, context, head, base)
+    findings += uncovered(run.routes, context.config.policy.min_coverage if context.config else None)
     verdict = decide(
         rows,
         budgets=budgets,
@@ -100,6 +102,7 @@ def judge(run: Run, context: Context) -> Report:
             evidence=run.evidence,
             pairs=run.pairs,
             storage=run.storage,
+            routes=run.routes,
         ),
         config=context.settings,
         comparisons=rows,
@@ -107,7 +110,7 @@ def judge(run: Run, context: Context) -> Report:
         findings=findings,
         budgets=budgets,
         accepts=accepts,
-        coverage=_coverage(rows),
+        coverage=_coverage(rows, run.routes),
         timeline=run.timeline,
         caveats=run.caveats,
     )
@@ -143,6 +146,7 @@ def run_of(report: Report) -> Run:
         evidence=report.run.evidence,
         pairs=report.run.pairs,
         storage=report.run.storage,
+        routes=report.run.routes,
         timeline=report.timeline,
         caveats=report.caveats,
     )
@@ -234,10 +238,15 @@ def _middle(side: SideRun, case: Case, metric: str) -> float | None:
     return statistics.median(sample.values) if sample and sample.points else None
 
 
-def _coverage(rows: tuple[Comparison, ...]) -> Coverage:
+def _coverage(rows: tuple[Comparison, ...], routes: tuple[Route, ...]) -> Coverage:
     judged = [row for row in rows if row.base is not None]
     compared = {row.case for row in judged}
     fewest = min((sum(row.case == case for row in judged) for case in compared), default=0)
     return Coverage(
-        cases=len({row.case for row in rows}), compared=len(compared), rows=len(judged), exact_per_case=fewest
+        cases=len({row.case for row in rows}),
+        compared=len(compared),
+        rows=len(judged),
+        exact_per_case=fewest,
+        routes=len(routes),
+        unmeasured=tuple(str(route) for route in routes if not route.measured),
     )

@@ -261,6 +261,18 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A method and a path that the application has, the path as it writes it. measured: by some request."""
+
+    method: str
+    path: str
+    measured: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataKey:
     """What must match for stored exact counts to be comparable (DESIGN.md section 3).
 
@@ -470,7 +482,7 @@ class Run:
     """One invocation's facts (schema perf-gate.run/1): re-enters at compare without measuring again.
 
     sides: the measured ones, head always; base only where it was measured in this run.
-    storage: of the sides measured, where every case was.
+    storage: of the sides measured, where every case was. routes: of head, where they are known.
     """
 
     schema: str = RUN_SCHEMA
@@ -482,6 +494,7 @@ class Run:
     evidence: tuple[Evidence, ...] = ()
     pairs: tuple[Pair, ...] = ()
     storage: tuple[Storage, ...] = ()
+    routes: tuple[Route, ...] = ()
     timeline: tuple[Phase, ...] = ()
     caveats: tuple[Caveat, ...] = ()
 
@@ -667,12 +680,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How much was judged. cases, compared: numbers of cases; rows: comparisons with a base value."""
+    """How much was judged. cases, compared: numbers of cases; rows: comparisons with a base value.
+
+    routes: how many the application has, 0 where that is not known. unmeasured: those that no request
+    of the configuration reaches, "GET /api/songs".
+    """
 
     cases: int
     compared: int
     rows: int
     exact_per_case: int
+    routes: int = 0
+    unmeasured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -713,6 +732,7 @@ class Measured:
     evidence: tuple[Evidence, ...]
     pairs: tuple[Pair, ...] = ()
     storage: tuple[Storage, ...] = ()
+    routes: tuple[Route, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

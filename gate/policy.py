@@ -24,6 +24,7 @@ from gate.model import (
     Level,
     Outcome,
     PlannedCase,
+    Route,
     SideRun,
     State,
     Verdict,
@@ -188,6 +189,20 @@ def skipped(head: SideRun) -> tuple[Finding, ...]:
         for sample in head.samples
         if sample.metric == ERRORS and sample.skipped
     )
+
+
+def uncovered(routes: Sequence[Route], least: float | None) -> tuple[Finding, ...]:
+    """Names the routes that nothing measures; fewer measured than `least`, a share, block."""
+    missing = [str(route) for route in routes if not route.measured]
+    if not missing:
+        return ()
+    share = 1 - len(missing) / len(routes)
+    named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+    text = f"{len(routes) - len(missing)} of {len(routes)} routes are measured ({share:.0%})"
+    few = least is not None and share < least
+    text += f", at least {least:.0%} are to be" if few else ""
+    level = Level.BLOCK if few else Level.NOTE
+    return (Finding(name="coverage", level=level, text=f"{text}; not measured: {named}"),)
 
 
 def decide(

@@ -14,7 +14,7 @@ from gate.cli.prepared import Prepared, Rig
 from gate.cli.seen import Account, Seen
 from gate.cli.served import EndpointPair, Lost
 from gate.experiment import Visits
-from gate.model import Case, Evidence, Pair, Plan, PlannedCase, Sample, SideName, Storage
+from gate.model import Case, Evidence, Pair, Plan, PlannedCase, Route, Sample, SideName, Storage
 from gate.probes.storage import joined
 from gate.suites import benchmarks
 
@@ -31,6 +31,7 @@ class Result:
     samples: tuple[Sample, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     storage: tuple[Storage, ...] = ()
+    routes: tuple[Route, ...] = ()
     died: SideName | None = None
     tail: tuple[str, ...] = ()
 
@@ -82,6 +83,7 @@ def measure_pair(step: Visits, sides: Mapping[SideName, Prepared], plan: Plan, *
         samples=tuple(s for seen in (*account.seen.values(), *controls) for s in seen.samples),
         evidence=tuple(item for seen in account.seen.values() for item in seen.evidence),
         storage=joined(account.storage),
+        routes=account.routes,
     )
 
 

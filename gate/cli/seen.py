@@ -21,6 +21,7 @@ from gate.model import (
     Metric,
     Point,
     PostgresServer,
+    Route,
     Sample,
     SideName,
     Storage,
@@ -84,6 +85,7 @@ class Account:
     seen: dict[SideName, Seen]
     controls: tuple[Seen, Seen]
     storage: list[tuple[Storage, ...]] = field(default_factory=list)
+    routes: tuple[Route, ...] = ()
     busy: float = 0.0
     warm: float = 0.0
     measured: float = 0.0

@@ -32,16 +32,17 @@ from gate.model import (
     Plan,
     PlannedCase,
     RedisServer,
+    Route,
     Side,
     SideName,
 )
 from gate.probes.cores import move, pinned
 from gate.probes.counts import Counter
 from gate.probes.cpu import cpu_seconds
-from gate.suites import endpoints
+from gate.suites import endpoints, routes
 from gate.suites.endpoints import EndpointWorker
 from gate.suites.worker import Mode, WorkerDied
-from gate.target.process import Launched, launch, tail
+from gate.target.process import Launched, launch, printed, tail
 
 VISITS = 10  # turns a side has at one case in a pair
 # Seconds of timed requests a side is to have at one case in a pair; between them and the patience a slow
@@ -146,6 +147,8 @@ class EndpointPair:
                     group = [p.case for p in self.planned if p.writes is writes]
                     if group:
                         self._group(group, served, writes=writes)
+            if self.step.pair == 1 and "head" in served:
+                self.account.routes = _routes(served["head"])
 
     def _started(self, name: SideName, stack: ExitStack) -> _Started:
         prepared = self.sides[name]
@@ -313,6 +316,21 @@ class EndpointPair:
         }.get(pin, (cores.available, cores.available))
         move((pid for one in served.values() for pid in one.side.pids), application)
         move((0, *services), rest)
+
+
+def _routes(head: Served) -> tuple[Route, ...]:
+    """What the application has, asked once everything of the pair is measured."""
+    config = head.prepared.config.suites.endpoints
+    if config is None or config.routes is None:
+        return ()
+    if config.routes.openapi is not None:
+        found = routes.described(head.side, config.routes.openapi)
+    else:
+        what = "suites.endpoints.routes.command"
+        log = head.prepared.logs / "routes.log"
+        target = head.prepared.config.target
+        found = routes.printed(printed(target, head.side, config.routes.command or (), what=what, log=log))
+    return routes.measured(found, config)
 
 
 def requests(seconds: float, most: int) -> int:

@@ -210,7 +210,9 @@ class Gate:
                 run = self._without_base(run, failed.error.message)
                 continue
             run = run.extended(result.samples, result.evidence, (result.pair,))
-            run = dataclasses.replace(run, storage=run.storage or result.storage)
+            run = dataclasses.replace(
+                run, storage=run.storage or result.storage, routes=run.routes or result.routes
+            )
             if result.died:
                 deaths.append(result.died)
                 run = self._after_death(run, deaths, result)

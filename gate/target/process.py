@@ -7,7 +7,7 @@ import dataclasses
 import http.client
 import select
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gate.config import Target
@@ -78,6 +78,22 @@ def migrate(target: Target, side: Side, *, log: Path) -> None:
             log=log,
             hint="migrations start from an empty database of this run",
         )
+
+
+def printed(target: Target, side: Side, command: Sequence[str], *, what: str, log: Path) -> list[str]:
+    """The lines that a command of the project prints. what: names it in errors. log: made anew, holds both
+    streams. Raises EnvironmentFailure as `migrate`."""
+    values = _values(side, free_port())
+    log.unlink(missing_ok=True)
+    run(
+        [fill(argument, values, where=what) for argument in command],
+        what=what,
+        cwd=Path(side.directory),
+        env=side.env,
+        timeout=target.command_timeout,
+        log=log,
+    )
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 @contextlib.contextmanager
