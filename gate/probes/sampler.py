@@ -1,0 +1,504 @@
+"""Runs inside the project's own interpreter: writes down, every few milliseconds, where its threads are.
+
+A single file with nothing beyond what an interpreter has loaded before its first line, so that it can
+shadow no module of the project; copied with a `sitecustomize.py` into a directory that PYTHONPATH names
+first (`gate.probes.stacks`). It must work with CPython 3.9 and later, print nothing and raise nothing:
+what goes wrong ends the samples and is left as a note, if even that can be written.
+
+One thread of its own, in every process, forked ones too, looks at the frames of the others. Three things
+keep it honest. Who asks for the interpreter's lock gets it from a computing thread only after the switch
+interval, but at once where that thread waits: with the usual 5 ms nearly all samples would lie in waits,
+so the interval is made short. On a busy core a thread that wakes up waits until the other one waits: it
+asks for real-time priority, or for a core of its own, and does without where neither is given. Whether a
+thread computes is not guessed from names: its processor clock is read before and after a short shutter.
+
+A file per process, `PID-NANOSECONDS.jsonl`, one JSON array a line, times in nanoseconds of CLOCK_MONOTONIC:
+
+    process  {pid, parent, python, directory, interval, start}      first
+    code     number, file, name, module, first line, text         text: Jinja2's table of lines, or empty
+    node     number, node that called it (-1: none), code, line
+    stack    number, innermost node, span                          span: [line, end line, column, end column]
+    tick     time, gap, shutter, [thread, stack, clock, ran], ...
+    note     text                                                    why there are no more samples
+
+A tick stands for the time since `gap` before it. It names the threads whose processor clock has moved
+since the tick before; the others still wait where they were. clock: processor time so far, ran: of it in
+the shutter after the look, both -1 where unknown. stack -1: the thread has ended.
+"""
+
+# ruff: noqa: BLE001, B905 - nothing of ours may reach the program; zip(strict) came with 3.10
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, FrameType
+
+DIRECTORY = "PERF_GATE_SAMPLES"  # where the files go; without it nothing happens
+INTERVAL = "PERF_GATE_SAMPLES_INTERVAL"  # seconds between two looks, on average
+CORES = "PERF_GATE_SAMPLES_CORES"  # "2,3": cores for the looking thread, away from the measured ones
+FORMAT = 1
+
+LEAST_INTERVAL = 0.0005
+SHUTTER = 0.00003  # seconds: a thread that was computing has moved its clock by then
+SWITCH = 0.00002  # seconds; with less, the waiting itself costs the looking thread its turn on a busy core
+FLUSH = 200_000_000  # nanoseconds between two writes; the first ones come sooner, for short-lived children
+MOST_TICKS = 120.0  # seconds of ticks that name a thread
+MOST_BYTES = 32_000_000
+MOST_STACKS = 20_000  # distinct ones remembered; then afresh
+MOST_NODES = 300_000
+DEEPEST = 300  # frames from the innermost outwards
+
+_start_thread = _thread.start_new_thread  # gevent and eventlet replace them later
+_allocate = _thread.allocate_lock
+_ident = _thread.get_ident
+_native = _thread.get_native_id
+_sleep = time.sleep
+_now = time.monotonic_ns
+_frames = sys._current_frames
+_clock = getattr(time, "clock_gettime_ns", None) if sys.platform == "linux" else None
+
+
+class Sampler:
+    """The looking thread of one process: started, stopped around a fork, and ended at exit."""
+
+    def __init__(self, directory: str, interval: float, cores: set[int]) -> None:
+        self.interval = max(interval, LEAST_INTERVAL)
+        self.cores = cores
+        self.directory = directory
+        self.over = False
+        self.switch = sys.getswitchinterval()
+        self.fresh()
+
+    def fresh(self) -> None:
+        """Everything that belongs to one process; called again in a forked child, where nothing is shared."""
+        self.pid = os.getpid()
+        start = _now()
+        self.path = os.path.join(self.directory, f"{self.pid}-{start}.jsonl")
+        self.out: list[str] = []
+        self.say(
+            "process",
+            {
+                "format": FORMAT,
+                "pid": self.pid,
+                "parent": os.getppid(),
+                "python": ".".join(map(str, sys.version_info[:2])),
+                "directory": _working_directory(),
+                "interval": int(self.interval * 1e9),
+                "start": start,
+            },
+        )
+        self.written = self.ticks = 0
+        self.flushed = self.last = start
+        self.wait = FLUSH // 32
+        # By the id of a code object: its number, and the object, which keeps the id its own.
+        self.codes: dict[int, tuple[int, CodeType]] = {}
+        self.nodes: dict[tuple[int, int, int], int] = {}
+        self.stacks: dict[tuple[int, ...], int] = {}
+        # What two keys differ in need not be told: (node, span) gives the stack.
+        self.named: dict[tuple[int, tuple[int, ...] | None], int] = {}
+        self.numbers: dict[int, int] = {}
+        self.threads = 0
+        self.seconds: dict[int, int] = {}  # ident: the processor clock at the last look
+        # Of this thread; those of the others are learnt from `threading`.
+        self.clocks = {_ident(): _clock_of(_native())}
+        self.at: dict[int, int] = {}
+        self.random = (self.pid * 2654435761 + start) & 0x7FFFFFFF
+        self.running = False
+        self.forks = 0
+
+    def begin(self) -> None:
+        """Starts the thread, where there is none. RuntimeError where the system gives none."""
+        self.wake, self.done = _allocate(), _allocate()
+        self.wake.acquire()
+        self.done.acquire()
+        self.running = True
+        self.thread = 0
+        try:
+            _start_thread(self.run, ())
+        except RuntimeError:
+            self.running = False
+            raise
+
+    def end(self) -> None:
+        """Stops the thread and waits for it: a second at most, for the disk may not answer."""
+        if not self.running:
+            return
+        self.running = False
+        self.wake.release()
+        if not self.done.acquire(True, 1.0):
+            self.over = True
+
+    def close(self) -> None:
+        """At the end of the process; nothing starts again."""
+        self.over = True
+        self.end()
+
+    def run(self) -> None:
+        try:
+            self.prepare()
+            while not self.wake.acquire(True, self.pause()):
+                self.look()
+                if self.ticks * self.interval > MOST_TICKS:
+                    raise Enough(f"stopped after {MOST_TICKS:.0f} s of samples")
+                now = _now()
+                if now - self.flushed > self.wait:
+                    self.tell(now)
+        except Enough as enough:
+            self.over = True
+            self.leave(str(enough))
+        except BaseException as error:  # whatever it is, the program must not see it
+            self.over = True
+            self.leave(f"stopped: {type(error).__name__}")
+        finally:
+            try:
+                self.flush()
+            except BaseException:
+                self.over = True
+            if self.over and sys.getswitchinterval() == SWITCH:
+                _quietly(sys.setswitchinterval, self.switch)
+            self.done.release()
+
+    def prepare(self) -> None:
+        self.thread = _native()
+        if sys.getswitchinterval() == self.switch:  # a program may have set its own
+            sys.setswitchinterval(SWITCH)
+        if sys.platform != "linux":
+            return
+        _quietly(_prompt, self.thread)
+        if self.cores:
+            _quietly(os.sched_setaffinity, self.thread, self.cores)
+        lone = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        _quietly(os.sched_setscheduler, self.thread, lone, os.sched_param(1))
+
+    def pause(self) -> float:
+        """Half to one and a half intervals: a fixed step could fall in with the program's own."""
+        self.random = (self.random * 1103515245 + 12345) & 0x7FFFFFFF
+        return self.interval * (0.5 + self.random / 0x7FFFFFFF)
+
+    def look(self) -> None:
+        """One tick. The clocks come first: what moves after that is looked at again next time."""
+        seconds, clocks = self.seconds, self.clocks
+        before = {ident: _read(clock) for ident, clock in clocks.items()}
+        now = _now()
+        frames = _frames()
+        mine = _ident()
+        moved = []
+        for ident, frame in frames.items():
+            if ident == mine:
+                continue
+            clock = before.get(ident, -1)
+            if clock >= 0 and seconds.get(ident) == clock:
+                continue
+            stack = self.stack(frame)
+            if clock < 0:
+                self.learn(ident)
+                if self.at.get(ident) == stack and ident in self.numbers:
+                    continue
+            seconds[ident] = clock
+            self.at[ident] = stack
+            moved.append((ident, stack))
+        gone = [ident for ident in self.numbers if ident not in frames]
+        del frames, frame
+        gap, self.last = now - self.last, now
+        if moved or gone:
+            self.record(now, gap, moved, gone)
+
+    def record(self, now: int, gap: int, moved: list[tuple[int, int]], gone: list[int]) -> None:
+        clocks, numbers = self.clocks, self.numbers
+        self.ticks += 1
+        parts: list[tuple[int, ...]] = []
+        for ident in gone:
+            parts.append((numbers.pop(ident), -1, -1, -1))
+            for known in (self.seconds, clocks, self.at):
+                known.pop(ident, None)
+        opened = _now()
+        first = [_read(clocks.get(ident)) for ident, _ in moved]
+        if any(clock >= 0 for clock in first):
+            _sleep(SHUTTER)
+        shutter = _now() - opened
+        second = [_read(clocks.get(ident)) for ident, _ in moved]
+        for (ident, stack), clock, after in zip(moved, first, second):
+            number = numbers.get(ident)
+            if number is None:
+                number = numbers[ident] = self.threads
+                self.threads += 1
+            ran = after - clock if after >= 0 <= clock else -1
+            parts.append((number, stack, clock, ran))
+        self.say("tick", now, gap, shutter, *parts)
+
+    def learn(self, ident: int) -> None:
+        """The processor clock of a thread that `threading` knows.
+
+        By the system's number of the thread and not by pthread_getcpuclockid, which reads the memory of a
+        thread that may have ended meanwhile.
+        """
+        self.clocks.pop(ident, None)
+        threading = sys.modules.get("threading")
+        thread = getattr(threading, "_active", {}).get(ident)
+        native = getattr(thread, "_native_id", None)
+        if isinstance(native, int):
+            clock = _clock_of(native)
+            if _read(clock) >= 0:
+                self.clocks[ident] = clock
+
+    def stack(self, frame: FrameType) -> int:
+        """The number of a stack; a new one is written down. A frame that calls itself is told once."""
+        codes = self.codes
+        leaf = frame.f_code
+        places: list[int] = []
+        last = frame.f_lasti
+        before = line = None
+        left = DEEPEST
+        caller: FrameType | None = frame
+        while caller is not None and left:
+            code = caller.f_code
+            at = caller.f_lineno
+            if code is not before or at != line:
+                number = id(code)
+                if number not in codes:
+                    self.code(code, caller.f_globals)
+                places += (number, at)
+                before, line = code, at
+                left -= 1
+            caller = caller.f_back
+        key = (*places, last)
+        known = self.stacks.get(key)
+        if known is None:
+            if len(self.stacks) >= MOST_STACKS:
+                self.stacks.clear()
+            known = self.stacks[key] = self.name(key, leaf)
+        return known
+
+    def name(self, key: tuple[int, ...], code: CodeType) -> int:
+        parent = -1
+        for place in range(len(key) - 3, -1, -2):
+            step = (parent, self.codes[key[place]][0], key[place + 1] or 0)
+            node = self.nodes.get(step)
+            if node is None:
+                node = len(self.nodes)
+                if node >= MOST_NODES:
+                    raise Enough("stopped: too many different stacks")
+                self.nodes[step] = node
+                self.say("node", node, *step)
+            parent = node
+        stack = (parent, _span(code, key[-1]))
+        number = self.named.get(stack)
+        if number is None:
+            number = self.named[stack] = len(self.named)
+            self.say("stack", number, *stack)
+        return number
+
+    def code(self, code: CodeType, names: dict[str, object]) -> None:
+        number = len(self.codes)
+        self.codes[id(code)] = (number, code)
+        text = "" if code.co_filename.endswith(".py") else names.get("debug_info", "")
+        name = getattr(code, "co_qualname", code.co_name)
+        module = names.get("__name__")
+        self.say("code", number, code.co_filename, name, module, code.co_firstlineno, text)
+
+    def say(self, *line: object) -> None:
+        self.out.append(_json(line))
+
+    def tell(self, now: int) -> None:
+        """Writes. While nothing moves, an empty tick says that nothing did."""
+        if not self.out:
+            self.say("tick", self.last, 0, 0)
+        self.flush()
+        self.flushed = now
+        self.wait = min(self.wait * 2, FLUSH)
+
+    def flush(self) -> None:
+        """Appends to the file, which is open only meanwhile: a program may close every descriptor it finds.
+
+        OSError where the disk is full or the directory gone.
+        """
+        if not self.out or self.written > MOST_BYTES:
+            return
+        data = ("\n".join(self.out) + "\n").encode("ascii")
+        self.out = []
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(self.path, flags, 0o600)
+        try:
+            while data:
+                count = os.write(descriptor, data)
+                self.written += count
+                data = data[count:]
+        finally:
+            os.close(descriptor)
+        if self.written > MOST_BYTES:
+            raise Enough(f"stopped after {MOST_BYTES // 1_000_000} MB of samples")
+
+    def leave(self, reason: str) -> None:
+        self.written = 0
+        self.out.append("")  # the line before may be cut off
+        self.say("note", reason)
+
+    def before_fork(self) -> None:
+        """No thread of ours while a process forks: since 3.12 Python warns of it, and a child could hang."""
+        self.forks += 1
+        if self.running:
+            self.end()
+            _vanished(self.thread)
+
+    def after_in_parent(self) -> None:
+        self.forks = max(self.forks - 1, 0)
+        if not self.forks and not self.running and not self.over:
+            self.begin()
+
+    def after_in_child(self) -> None:
+        self.fresh()
+        if not self.over:
+            self.begin()
+
+
+class Enough(Exception):
+    """As many samples as there may be."""
+
+
+def _json(value: object) -> str:
+    """Whole numbers, strings, None, and tuples and dicts of them; whatever else, as an empty string.
+
+    The module json is not loaded yet, and a project may have one of that name.
+    """
+    if isinstance(value, int):
+        return str(int(value))
+    if isinstance(value, tuple):
+        return "[" + ",".join(map(_json, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_json(key)}:{_json(item)}" for key, item in value.items()) + "}"
+    if value is None:
+        return "null"
+    text = value if type(value) is str else ""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    units = text.encode("utf-16-be", "surrogatepass")
+    return '"' + "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2])) + '"'
+
+
+def _span(code: CodeType, last: int) -> tuple[int, ...] | None:
+    """Where the instruction stands in the source; unknown before 3.11."""
+    positions = getattr(code, "co_positions", None)
+    if positions is None or last < 0:
+        return None
+    for number, span in enumerate(positions()):
+        if number == last // 2:
+            return None if None in span else tuple(span)
+    return None
+
+
+def _clock_of(native: int) -> int | None:
+    """Linux's number for the processor clock of a thread of this process: linux/posix-timers.h."""
+    return None if _clock is None else (~native << 3) | 6
+
+
+def _read(clock: int | None) -> int:
+    """Nanoseconds; -1 where the thread has ended or has no clock that we know."""
+    if clock is None or _clock is None:
+        return -1
+    try:
+        seen: int = _clock(clock)
+    except OSError:
+        return -1
+    return seen
+
+
+def _prompt(native: int) -> None:
+    """Lets timers of this thread end on time; they may be 50 us late otherwise."""
+    with open(f"/proc/{native}/timerslack_ns", "w") as slack:
+        slack.write("1000")
+
+
+def _vanished(native: int) -> None:
+    """Waits until the system has forgotten an ended thread: 20 ms at most."""
+    if sys.platform != "linux" or not native:
+        return
+    path = f"/proc/self/task/{native}"
+    for _ in range(100):
+        if not os.path.exists(path):
+            return
+        _sleep(0.0002)
+
+
+def _quietly(function: Callable[..., object], *args: object) -> None:
+    """What would be good to have; without it the samples are worse, or cost more."""
+    try:
+        function(*args)
+    except (OSError, ValueError, AttributeError):
+        return
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return "/"
+
+
+def _cores(text: str) -> set[int]:
+    try:
+        return {int(part) for part in text.split(",") if part.strip()}
+    except ValueError:
+        return set()
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.002
+
+
+def refusal() -> str:
+    """Why frames cannot be looked at in this interpreter; empty where they can."""
+    if sys.implementation.name != "cpython":
+        return "not CPython"
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return "free-threaded Python: the frames of a running thread cannot be read"
+    return ""
+
+
+def start() -> None:
+    """Starts the samples of this process, where PERF_GATE_SAMPLES names a directory; never raises.
+
+    A subinterpreter runs its own sitecustomize; the frames of all are the first one's to look at.
+    """
+    directory = os.environ.get(DIRECTORY)
+    if not directory or not getattr(_thread, "_is_main_interpreter", lambda: True)():
+        return
+    try:
+        interval = _seconds(os.environ.get(INTERVAL, ""))
+        sampler = Sampler(directory, interval, _cores(os.environ.get(CORES, "")))
+        reason = refusal()
+        if reason:
+            sampler.leave(reason)
+            sampler.flush()
+            return
+        import atexit  # built in, so nothing of the project can stand in for it
+
+        sampler.begin()
+        atexit.register(_safe(sampler.close))
+        os.register_at_fork(
+            before=_safe(sampler.before_fork),
+            after_in_parent=_safe(sampler.after_in_parent),
+            after_in_child=_safe(sampler.after_in_child),
+        )
+    except BaseException:  # a program without samples is better than none
+        return
+
+
+def _safe(function: Callable[[], None]) -> Callable[[], None]:
+    """Python prints what a hook around a fork raises."""
+
+    def call() -> None:
+        try:
+            function()
+        except BaseException:
+            return
+
+    return call
