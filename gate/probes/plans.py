@@ -191,7 +191,7 @@ class Explainer:
 
     def _written(self, admin: db.Connection) -> Mark:
         mark = Mark(end=self._services.log_end() or 0, token=f"mark {secrets.token_hex(8)}")
-        admin.execute(f"DO $$ BEGIN RAISE LOG '{mark.token}'; END $$")
+        _ask(admin, f"DO $$ BEGIN RAISE LOG '{mark.token}'; END $$")
         return mark
 
     def _between(self, first: Mark, last: Mark) -> str:
@@ -210,11 +210,21 @@ class Explainer:
         deadline = time.monotonic() + _RESTLESS
         seen: tuple[Any, ...] | None = None
         while time.monotonic() < deadline:
-            now = admin.execute(_SESSIONS, (self._database,)).fetchone()
+            now = _ask(admin, _SESSIONS, (self._database,))
             if now == seen and now is not None and now[0] == 0:
                 return
             seen = now
             time.sleep(_QUIET)
+
+
+def _ask(admin: db.Connection, query: str, values: tuple[str, ...] | None = None) -> tuple[Any, ...] | None:
+    """The first row; None where the statement gives none."""
+    try:
+        cursor = admin.execute(query, values)
+        return cursor.fetchone() if cursor.description else None
+    except db.Error as error:
+        reason = str(error).partition("\n")[0]
+        raise MeasurementError(f"the plans cannot be read: {reason}", hint="run again") from error
 
 
 @contextlib.contextmanager
@@ -226,11 +236,10 @@ def explaining(services: Logged, database: str) -> Iterator[Explainer]:
     time. Where plans are out of reach, `missing` says why, and there are none.
     Raises EnvironmentFailure where the server does not take the settings.
     """
-    server = services.postgres
     if services.log_end() is None:
         yield Explainer(services, database, "", None, "plans are not available: the server's log is not ours")
         return
-    with db.connect(server, _ADMIN) as admin:
+    with db.connect(services.postgres, _ADMIN) as admin:
         known = {name for (name,) in admin.execute("SELECT name FROM pg_settings")}
         settings = {f"{_EXTENSION}{name}": value for name, value in _SETTINGS.items()}
         settings = {name: value for name, value in settings.items() if name in known}
@@ -241,29 +250,29 @@ def explaining(services: Logged, database: str) -> Iterator[Explainer]:
         token = f"plans-{secrets.token_hex(8)}"
         settings[_PREFIX] = f"{token}|%p|%d|%a| "
         try:
-            _switch(server, admin, settings, token)
+            _switch(services, settings, token)
             yield Explainer(services, database, token, admin)
         except BaseException:
             with contextlib.suppress(EnvironmentFailure):  # of a server that is gone: that is told already
-                _switch(server, admin, dict.fromkeys(settings), token)
+                _switch(services, dict.fromkeys(settings), token)
             raise
-        _switch(server, admin, dict.fromkeys(settings), token)
+        _switch(services, dict.fromkeys(settings), token)
 
 
-def _switch(
-    server: PostgresServer, admin: db.Connection, settings: Mapping[str, str | None], token: str
-) -> None:
+def _switch(services: Logged, settings: Mapping[str, str | None], token: str) -> None:
     """Set, or take back where None, and wait until every session will have read it before its next statement.
 
     The postmaster signals its children in one go before it accepts a connection, and hands its own settings
     to new ones: a new session that has them proves that all have been told.
     """
+    server = services.postgres
     wanted = settings[_PREFIX] is not None
     try:
-        for name, value in settings.items():
-            action = f"RESET {name}" if value is None else f"SET {name} = '{value}'"
-            admin.execute(f"ALTER SYSTEM {action}")
-        admin.execute("SELECT pg_reload_conf()")
+        with db.connect(server, _ADMIN) as admin:
+            for name, value in settings.items():
+                action = f"RESET {name}" if value is None else f"SET {name} = '{value}'"
+                admin.execute(f"ALTER SYSTEM {action}")
+            admin.execute("SELECT pg_reload_conf()")
         deadline = time.monotonic() + _RELOADED
         while _prefix(server).startswith(token) is not wanted:
             if time.monotonic() > deadline:

@@ -13,6 +13,7 @@ import pytest
 from gate import services
 from gate.config import Services
 from gate.db import connect, statement_counts
+from gate.errors import MeasurementError
 from gate.model import PostgresServer
 from gate.probes.fingerprint import identify
 from gate.probes.plans import Explained, changed, explaining, query_plan, read, summed, unstable
@@ -497,6 +498,19 @@ def test_logging_is_off_again_after_an_error(running, pooled):
     """Whatever ended the context."""
     with pytest.raises(ZeroDivisionError), explaining(running, "app"):
         raise ZeroDivisionError
+    assert settings_left(running) == ("%m [%p] ", "-1", False)
+
+
+@live
+def test_logging_is_off_again_though_the_gates_own_session_was_ended(running, pooled):
+    """Which is a fault of its own, said as one."""
+    with explaining(running, "app") as explainer:
+        pooled.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE application_name = 'perf-gate'"
+        )
+        with pytest.raises(MeasurementError, match="the plans cannot be read: "):
+            explainer.mark()
     assert settings_left(running) == ("%m [%p] ", "-1", False)
 
 
