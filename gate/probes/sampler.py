@@ -18,12 +18,13 @@ A file per process, `PID-NANOSECONDS.jsonl`, one JSON array a line, times in nan
     code     number, file, name, module, first line, text         text: Jinja2's table of lines, or empty
     node     number, node that called it (-1: none), code, line
     stack    number, innermost node, span                          span: [line, end line, column, end column]
-    tick     time, gap, shutter, [thread, stack, clock, ran], ...
+    tick     time, gap, shutter, cpu, [thread, stack, ran], ...
     note     text                                                    why there are no more samples
 
 A tick stands for the time since `gap` before it. It names the threads whose processor clock has moved
-since the tick before; the others still wait where they were. clock: processor time so far, ran: of it in
-the shutter after the look, both -1 where unknown. stack -1: the thread has ended.
+since the tick before; the others still wait where they were. ran: by how much it moved in the shutter after
+the look, -1 where unknown. stack -1: the thread has ended. cpu: what the process has used so far, the
+sampler's own left out.
 """
 
 # ruff: noqa: BLE001, B905 - nothing of ours may reach the program; zip(strict) came with 3.10
@@ -59,6 +60,8 @@ _allocate = _thread.allocate_lock
 _ident = _thread.get_ident
 _native = _thread.get_native_id
 _sleep = time.sleep
+_process_time = time.process_time_ns
+_thread_time = time.thread_time_ns
 _now = time.monotonic_ns
 _frames = sys._current_frames
 _clock = getattr(time, "clock_gettime_ns", None) if sys.platform == "linux" else None
@@ -214,9 +217,10 @@ class Sampler:
         self.ticks += 1
         parts: list[tuple[int, ...]] = []
         for ident in gone:
-            parts.append((numbers.pop(ident), -1, -1, -1))
+            parts.append((numbers.pop(ident), -1, -1))
             for known in (self.seconds, clocks, self.at):
                 known.pop(ident, None)
+        used = _process_time() - _thread_time()
         opened = _now()
         first = [_read(clocks.get(ident)) for ident, _ in moved]
         if any(clock >= 0 for clock in first):
@@ -229,8 +233,8 @@ class Sampler:
                 number = numbers[ident] = self.threads
                 self.threads += 1
             ran = after - clock if after >= 0 <= clock else -1
-            parts.append((number, stack, clock, ran))
-        self.say("tick", now, gap, shutter, *parts)
+            parts.append((number, stack, ran))
+        self.say("tick", now, gap, shutter, used, *parts)
 
     def learn(self, ident: int) -> None:
         """The processor clock of a thread that `threading` knows.
@@ -308,7 +312,7 @@ class Sampler:
     def tell(self, now: int) -> None:
         """Writes. While nothing moves, an empty tick says that nothing did."""
         if not self.out:
-            self.say("tick", self.last, 0, 0)
+            self.say("tick", self.last, 0, 0, _process_time() - _thread_time())
         self.flush()
         self.flushed = now
         self.wait = min(self.wait * 2, FLUSH)

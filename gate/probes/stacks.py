@@ -1,0 +1,915 @@
+"""Where a Python program spends its time, line by line, and where head spends more than base.
+
+Evidence for a case that got slower, from a pass of its own that is not timed: `injected` puts the sampler
+(`gate.probes.sampler`) into the program's interpreters, `read` counts its samples for the requests of one
+case, `gained` compares two sides. What a third-party package does counts for the line of the project that
+called it. Nothing here decides anything.
+
+Not seen: a program started with -I, -E or -S; what awaits in asyncio or gevent (only their processor time
+is); stretches of Python of less than about 50 us between two waits.
+"""
+
+from __future__ import annotations
+
+import ast
+import bisect
+import collections
+import contextlib
+import filecmp
+import itertools
+import json
+import math
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gate.probes import sampler
+
+Window = tuple[float, float]  # CLOCK_MONOTONIC, in seconds, from and to
+
+SETTLED = 0.25  # seconds: what the sampler may keep back before it writes; wait so long before `read`
+IDLE = 0.2  # part of an idle window that a thread waits on one stack, which is then nobody's request
+SURE = 3.0  # standard errors
+RELEVANT = 0.05  # of all gains together
+FEWEST = 8  # samples in which a function must have been seen
+MISSED = 2.0  # times: so far apart may samples and clocks be without a caveat, and no more is made good
+RUNS = 0.25  # part of the shutter in which a computing thread has moved its clock, at least
+MOST_BYTES = 64_000_000  # read of one process
+_NS = 1_000_000_000
+
+_SHIM = '''\
+"""Starts perf-gate's sampler, then makes room for the sitecustomize that would have been found without it."""
+
+import os
+import sys
+
+
+def _first():
+    here = os.path.dirname(os.path.abspath(__file__))
+    try:
+        from perf_gate_sampler import start
+
+        start()
+    except Exception:  # an interpreter too old for it
+        pass
+    sys.modules.pop("perf_gate_sampler", None)
+    sys.modules.pop("sitecustomize", None)
+    sys.path[:] = [path for path in sys.path if path != here]
+
+
+_first()
+import sitecustomize  # noqa: E402, F401
+'''
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """A line of the project, and what was done there.
+
+    file: relative to the worktree, with slashes; empty for code outside the project, which has no line.
+    function: qualified name; "" where a template's line says enough. text: the line, stripped.
+    into: what the line was waiting for or computing, as called: "re.compile", "time.sleep",
+    "sqlalchemy/psycopg"; empty where the line itself computes. caller: the project's line that called the
+    function, "library/api/playlists.py:41 show", empty for none.
+    wall, cpu: thread seconds per request, and those of them in which the processor worked; wall >= cpu.
+    samples: looks that found a thread here.
+    """
+
+    file: str
+    function: str
+    line: int
+    text: str = ""
+    into: str = ""
+    caller: str = ""
+    wall: float = 0.0
+    cpu: float = 0.0
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function of the project, with what it called outside the project. Seconds per request.
+
+    wall_error, cpu_error, wait_error: one standard error of each, from the number of samples, or from the
+    differences between windows where those are larger.
+    """
+
+    file: str
+    function: str
+    wall: float
+    cpu: float
+    wall_error: float
+    cpu_error: float
+    wait_error: float
+    samples: int
+
+    @property
+    def wait(self) -> float:
+        return self.wall - self.cpu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Where the time of one case went on one side. Spots and functions: most time first.
+
+    requests: how many the windows held. seconds: the windows together. cpu: processor seconds a request of
+    the processes that were seen, by their clocks, so without sampling error. processes: that left samples in
+    the windows. caveats: why something, or everything, is missing.
+    """
+
+    requests: int
+    seconds: float
+    cpu: float = 0.0
+    processes: int = 0
+    samples: int = 0
+    spots: tuple[Spot, ...] = ()
+    functions: tuple[Function, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """A function that takes more time on head. Seconds per request, head less base; wall = cpu + wait.
+
+    line, text, into, caller: of head's line in it that gained most (`Spot`). new: base does not have it.
+    error: one standard error of the part that gained more.
+    """
+
+    file: str
+    function: str
+    line: int
+    text: str
+    into: str
+    caller: str
+    wall: float
+    cpu: float
+    error: float
+    new: bool = False
+
+    @property
+    def wait(self) -> float:
+        return self.wall - self.cpu
+
+
+def injected(
+    env: Mapping[str, str], directory: Path, *, interval: float = 0.002, cores: Sequence[int] = ()
+) -> dict[str, str]:
+    """The environment in which every Python of a side leaves samples in `directory`, which is made.
+
+    Children that inherit it are sampled too, so a server's workers are, forked or started anew.
+    interval: seconds. cores: where the sampler may run, best not one of the measured ones; it needs no
+    right to it, and does without. Raises ValueError where a path cannot stand in PYTHONPATH, OSError
+    where it cannot be written.
+    """
+    hook = directory.absolute() / "hook"
+    if os.pathsep in str(hook):
+        message = f"not a directory for PYTHONPATH, it holds {os.pathsep!r}: {hook}"
+        raise ValueError(message)
+    hook.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(sampler.__file__, hook / "perf_gate_sampler.py")
+    (hook / "sitecustomize.py").write_text(_SHIM, encoding="ascii")
+    own = env.get("PYTHONPATH")
+    return {
+        **env,
+        "PYTHONPATH": f"{hook}{os.pathsep}{own}" if own else str(hook),
+        sampler.DIRECTORY: str(directory.absolute()),
+        sampler.INTERVAL: repr(interval),
+        sampler.CORES: ",".join(map(str, cores)),
+    }
+
+
+def read(
+    directory: Path, windows: Sequence[Window], worktree: Path, *, requests: int, idle: Sequence[Window]
+) -> Profile:
+    """What the samples say of one case on one side; an empty profile with a caveat where they say nothing.
+
+    windows: while the case's requests were asked, best one for each visit and with as many requests in
+    each. idle: while nothing was asked at all, after the first request, 0.2 s or longer: a stack on which a
+    thread waits there is a server's or a pool's own, and what computes there is taken off. The last line
+    is written SETTLED seconds after the last request.
+    """
+    busy, quiet = _merged(windows), _merged(idle)
+    seconds = sum(end - start for start, end in busy)
+    blank = Profile(requests=requests, seconds=seconds)
+    if requests < 1 or not busy:
+        return _with(blank, "no request was asked while stacks were sampled")
+    processes = [p for p in map(_process, sorted(directory.glob("*-*.jsonl"))) if p is not None]
+    if not processes:
+        return _with(blank, "no interpreter left samples: not CPython, or started with -I, -E or -S")
+    project = _Project(worktree)
+    counts = _Counts(len(busy))
+    for process in processes:
+        _count(process, project, busy, quiet, counts)
+    notes = dict.fromkeys(p.note for p in processes if p.note)
+    caveats = [f"samples of a process end early: {note}" for note in notes]
+    if not counts.processes:
+        caveats.append("no interpreter was sampled while the requests were asked")
+    elif counts.unknown * 2 > counts.samples:
+        caveats.append("processor time of threads is not known here: all of it counts as waiting")
+    elif counts.clock > 0.1 and not 1 / MISSED <= counts.clock / max(counts.ran, 0.001) <= MISSED:
+        caveats.append(
+            f"looks found threads computing for {counts.ran:.2f} s, the processor's clock says"
+            f" {counts.clock:.2f} s: short stretches between waits, or threads that are not Python's"
+        )
+    return _profile(blank, counts, tuple(caveats))
+
+
+def gained(base: Profile, head: Profile) -> tuple[Gain, ...]:
+    """The functions that take more time a request on head, the largest gain first.
+
+    Compared by file and qualified name; a function that is gone and one that is new with the same name
+    elsewhere are taken for one. Left out: what lies within SURE standard errors of nothing, was seen
+    in fewer than FEWEST samples, or is below RELEVANT of all gains together.
+    """
+    if not (base.functions or base.samples) or not head.functions:
+        return ()
+    before = {(f.file, f.function): f for f in base.functions}
+    after = {(f.file, f.function): f for f in head.functions}
+    moved = _moved(before, after)
+    found = []
+    for key, new in after.items():
+        old = before.get(moved.get(key, key))
+        gain = _gain(old, new, base, head)
+        if gain:
+            found.append(gain)
+    whole = sum(max(g.cpu, g.wait, g.wall) for g in found)
+    kept = [g for g in found if max(g.cpu, g.wait) >= RELEVANT * whole]
+    return tuple(sorted(kept, key=lambda g: (-max(g.cpu, g.wait), g.file, g.function)))
+
+
+def sentence(gain: Gain) -> str:
+    """ "library/lyrics.py:57 themes: +0.31 ms of processor time (in re.compile)"."""
+    if gain.file:
+        where = f"{gain.file}:{gain.line}" + (f" {gain.function}" if gain.function else "")
+    else:
+        where = "outside the project's code"
+    computes = gain.cpu >= gain.wait
+    large, small = (gain.cpu, gain.wait) if computes else (gain.wait, gain.cpu)
+    words = ("of processor time", "waiting") if computes else ("waiting", "of processor time")
+    text = f"{where}: {_milli(large)} {words[0]}"
+    if small >= large / 4:
+        text += f" and {_milli(small)} {words[1]}"
+    if gain.into:
+        text += f" (in {gain.into})"
+    return text + (", new on head" if gain.new else "")
+
+
+def _milli(seconds: float) -> str:
+    """Two figures: +0.31 ms, +3.0 ms, +120 ms."""
+    value = seconds * 1000
+    digits = max(0, 1 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:+.{min(digits, 4)}f} ms"
+
+
+def _with(profile: Profile, caveat: str) -> Profile:
+    return Profile(requests=profile.requests, seconds=profile.seconds, caveats=(caveat,))
+
+
+# ---- the samples of one process
+
+
+class _Code(NamedTuple):
+    file: str
+    name: str
+    module: str
+    first: int
+    text: str
+
+
+class _Node(NamedTuple):
+    parent: int
+    code: int
+    line: int
+
+
+class _Stack(NamedTuple):
+    node: int
+    span: tuple[int, int, int, int] | None
+
+
+class _Seen(NamedTuple):
+    """A thread on a stack from start to end, seconds.
+
+    fresh: it had moved since the look before; otherwise it was waiting all the time. runs: None: unknown.
+    """
+
+    thread: int
+    stack: int
+    start: float
+    end: float
+    fresh: bool
+    runs: bool | None
+
+
+@dataclass(slots=True)
+class _Process:
+    directory: str
+    python: tuple[int, ...]
+    codes: dict[int, _Code] = field(default_factory=dict)
+    nodes: dict[int, _Node] = field(default_factory=dict)
+    stacks: dict[int, _Stack] = field(default_factory=dict)
+    seen: list[_Seen] = field(default_factory=list)
+    ticks: list[tuple[float, float]] = field(default_factory=list)  # time, processor seconds so far
+    note: str = ""
+
+
+def _process(path: Path) -> _Process | None:
+    """The samples of a file; lines that are none, cut off or foreign, are left out. None without a head."""
+    process: _Process | None = None
+    at: dict[int, tuple[int, float]] = {}  # thread: its stack, and until when that is told
+    last = 0.0
+    for line in _lines(path):
+        kind, *rest = line
+        if kind == "process" and process is None and rest and isinstance(rest[0], dict):
+            process = _Process(str(rest[0].get("directory", "/")), _version(rest[0].get("python")))
+        elif process is None:
+            continue
+        elif kind == "tick":
+            last = max(last, _tick(process, rest, at) or 0.0)
+        else:
+            _define(process, kind, rest)
+    if process is None:
+        return None
+    for thread, (stack, since) in at.items():
+        process.seen.append(_Seen(thread, stack, since, last, False, False))
+    process.seen = [seen for seen in process.seen if seen.end > seen.start and seen.stack in process.stacks]
+    return process
+
+
+def _lines(path: Path) -> Iterator[list[Any]]:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        for line in file.read(MOST_BYTES).splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                value = json.loads(line)
+                if isinstance(value, list) and value:
+                    yield value
+
+
+def _version(text: object) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d{1,3}", str(text)))[:2]
+
+
+def _define(process: _Process, kind: object, rest: list[Any]) -> None:
+    match kind, rest:
+        case "code", [int(number), str(file), str(name), str(module), int(first), str(text)]:
+            process.codes[number] = _Code(file, _clean(name), _clean(module), first, text)
+        case "node", [int(number), int(parent), int(code), int(line)] if parent < number:
+            process.nodes[number] = _Node(parent, code, line)
+        case "stack", [int(number), int(node), None]:
+            process.stacks[number] = _Stack(node, None)
+        case "stack", [int(number), int(node), [int(a), int(b), int(c), int(d)]]:
+            process.stacks[number] = _Stack(node, (a, b, c, d))
+        case "note", [str(text)]:
+            process.note = text[:200]
+
+
+def _clean(name: str) -> str:
+    """A name as it may stand in a report: the program writes what it likes."""
+    return "".join(c if c.isprintable() else "?" for c in name[:200])
+
+
+def _tick(process: _Process, rest: list[Any], at: dict[int, tuple[int, float]]) -> float | None:
+    match rest:
+        case [int(time), int(gap), int(shutter), int(used), *threads] if _small(time, gap, used):
+            now, before = time / _NS, (time - gap) / _NS
+        case _:
+            return None
+    process.ticks.append((now, used / _NS))
+    for entry in threads:
+        match entry:
+            case [int(thread), int(stack), int(ran)]:
+                pass
+            case _:
+                continue
+        if thread in at:
+            earlier, since = at.pop(thread)
+            process.seen.append(_Seen(thread, earlier, since, before, False, False))
+        if stack >= 0:
+            runs = (ran > 0 and ran >= shutter * RUNS) if ran >= 0 else None
+            process.seen.append(_Seen(thread, stack, before, now, True, runs))
+            at[thread] = (stack, now)
+    return now
+
+
+def _small(*values: int) -> bool:
+    """Numbers that a clock can give; others would not fit a float."""
+    return all(abs(value) < 2**63 for value in values)
+
+
+# ---- whose line it is
+
+
+class _Place(NamedTuple):
+    """A spot before its seconds."""
+
+    file: str
+    function: str
+    line: int
+    text: str
+    into: str
+    caller: str
+
+
+class _Project:
+    """The files of a worktree: which of a program's they are, and what stands in them."""
+
+    def __init__(self, worktree: Path) -> None:
+        self.root = Path(os.path.realpath(worktree))
+        self._files: dict[tuple[str, str], str] = {}
+        self._sources: dict[str, _Source] = {}
+        self._environments: dict[Path, bool] = {}
+
+    def file(self, name: str, directory: str) -> str:
+        """The path in the worktree; empty for a file that is not the project's.
+
+        A project that is installed into its environment runs from a copy there: where it is the same as
+        in the worktree, it is taken for that.
+        """
+        key = (name, directory)
+        if key not in self._files:
+            self._files[key] = self._find(name, directory)
+        return self._files[key]
+
+    def _find(self, name: str, directory: str) -> str:
+        if not name or name.startswith("<") or "\0" in name:
+            return ""
+        try:
+            path = Path(os.path.realpath(os.path.join(directory, name)))
+        except ValueError:  # surrogates that stand for no byte
+            return ""
+        parts = path.parts
+        for place in range(len(parts) - 1, 0, -1):
+            if parts[place] in {"site-packages", "dist-packages"}:
+                return self._original(path, Path(*parts[place + 1 :]))
+        if not path.is_relative_to(self.root):
+            return ""
+        inside = path.relative_to(self.root)
+        if any(self._environment(self.root / parent) for parent in inside.parents):
+            return ""
+        return _clean(inside.as_posix())
+
+    def _original(self, copy: Path, inside: Path) -> str:
+        for source in (inside, "src" / inside):
+            with contextlib.suppress(OSError):
+                if filecmp.cmp(copy, self.root / source, shallow=False):
+                    return _clean(source.as_posix())
+        return ""
+
+    def _environment(self, directory: Path) -> bool:
+        if directory not in self._environments:
+            self._environments[directory] = (directory / "pyvenv.cfg").is_file()
+        return self._environments[directory]
+
+    def source(self, file: str) -> _Source:
+        if file not in self._sources:
+            try:
+                data = (self.root / file).read_bytes()
+            except OSError:
+                data = b""
+            self._sources[file] = _Source(file, data)
+        return self._sources[file]
+
+
+class _Source:
+    """One file of the project: its lines, the names of its functions, the calls on a line."""
+
+    def __init__(self, file: str, data: bytes) -> None:
+        self.python = file.endswith(".py")
+        self.lines = data.decode("utf-8", "replace").splitlines()
+        self._names: dict[tuple[int, str], str] = {}
+        self._calls: dict[int, list[ast.Call]] = {}
+        if self.python:
+            with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+                self._visit(ast.parse(data), "")
+
+    def _visit(self, node: ast.AST, prefix: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                name = prefix + child.name
+                first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
+                self._names[first, child.name] = name
+                inner = name + ("." if isinstance(child, ast.ClassDef) else ".<locals>.")
+                self._visit(child, inner)
+                continue
+            if isinstance(child, ast.Call):
+                for line in range(child.lineno, (child.end_lineno or child.lineno) + 1):
+                    self._calls.setdefault(line, []).append(child)
+            self._visit(child, prefix)
+
+    def text(self, line: int) -> str:
+        return self.lines[line - 1].strip() if 0 < line <= len(self.lines) else ""
+
+    def qualified(self, first: int, name: str) -> str:
+        """The name as 3.11 tells it, for a version that only tells its last part."""
+        return self._names.get((first, name), name)
+
+    def called(self, line: int, span: tuple[int, int, int, int] | None) -> str:
+        """The function called at a place, as it is written: "time.sleep"; empty where it is not sure."""
+        calls = self._calls.get(line, [])
+        if span is not None:
+            place = (span[0], span[2], span[1], span[3])
+            calls = [c for c in calls if (c.lineno, c.col_offset, c.end_lineno, c.end_col_offset) == place]
+        names = {ast.unparse(call.func) for call in calls}
+        name = names.pop() if len(names) == 1 else ""
+        return name if re.fullmatch(r"[\w.]{1,60}", name) else ""
+
+
+def _places(process: _Process, project: _Project) -> Callable[[int], _Place | None]:
+    """Finds the place of a stack; None for one of no sense. Each is looked for once."""
+    known: dict[int, _Place | None] = {}
+
+    def place(number: int) -> _Place | None:
+        if number not in known:
+            frames = _walk(process, process.stacks[number])
+            known[number] = _place(frames, process, project, process.stacks[number].span) if frames else None
+        return known[number]
+
+    return place
+
+
+def _walk(process: _Process, stack: _Stack) -> list[tuple[_Code, int]]:
+    """The frames, the innermost first."""
+    frames = []
+    number = stack.node
+    while (node := process.nodes.get(number)) and (code := process.codes.get(node.code)):
+        frames.append((code, node.line))
+        number = node.parent
+    return frames
+
+
+def _place(
+    frames: list[tuple[_Code, int]],
+    process: _Process,
+    project: _Project,
+    span: tuple[int, int, int, int] | None,
+) -> _Place:
+    files = [project.file(code.file, process.directory) for code, _ in frames]
+    mine = [index for index, file in enumerate(files) if file]
+    if not mine:
+        return _Place("", "", 0, "", frames[0][0].module.partition(".")[0], "")
+    deepest = mine[0]
+    code, line = frames[deepest]
+    file = files[deepest]
+    function = _function(code, file, process, project)
+    source = project.source(file)
+    into = _into([c for c, _ in frames[:deepest]]) if deepest else source.called(line, span)
+    line = _template_line(code.text, line)
+    caller = ""
+    for index in mine[1:]:
+        outer, at = frames[index]
+        name = _function(outer, files[index], process, project)
+        if (files[index], name) != (file, function):
+            at = _template_line(outer.text, at)
+            caller = f"{files[index]}:{at} {name}".rstrip()
+            break
+    return _Place(file, function, line, source.text(line), into, caller)
+
+
+_COMPREHENSION = re.compile(r"\.<locals>\.<(?:listcomp|setcomp|dictcomp|genexpr)>(?:$|(?=\.))")
+
+
+def _function(code: _Code, file: str, process: _Process, project: _Project) -> str:
+    """The qualified name. A comprehension counts as its function: from 3.12 on it has no frame of its own."""
+    if not file.endswith(".py"):
+        return ""
+    name = code.name
+    if process.python < (3, 11):
+        name = project.source(file).qualified(code.first, name)
+    return _COMPREHENSION.sub("", name)
+
+
+def _template_line(table: str, line: int) -> int:
+    """The line of a Jinja2 template; the code made of it has lines of its own. table: "31=12&35=17"."""
+    pairs = re.findall(r"(\d{1,7})=(\d{1,7})", table[:200_000])
+    if not pairs:
+        return line
+    before = [int(template) for template, code in pairs if int(code) <= line]
+    return before[-1] if before else 1
+
+
+def _into(frames: list[_Code]) -> str:
+    """What was called, from its frames, the innermost first: "re.compile", "sqlalchemy/psycopg"."""
+    outer = frames[-1]
+    first = _top(outer)
+    others = [top for top in map(_top, frames) if top not in sys.stdlib_module_names and top]
+    last = others[0] if others else first
+    if first != last:
+        return f"{first}/{last}" if first and first not in sys.stdlib_module_names else last
+    if first in sys.stdlib_module_names and outer.module == first and outer.name.isidentifier():
+        return f"{first}.{outer.name}"
+    return outer.module if first in sys.stdlib_module_names else first
+
+
+def _top(code: _Code) -> str:
+    return code.module.partition(".")[0]
+
+
+# ---- counting
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Seconds in the windows: computing, waiting after it had moved, and waiting unmoved."""
+
+    cpu: float = 0.0
+    wait: float = 0.0
+    still: float = 0.0
+    samples: int = 0
+    windows_cpu: dict[int, float] = field(default_factory=dict)
+    windows_wait: dict[int, float] = field(default_factory=dict)
+
+
+class _Counts:
+    """Over all processes, seconds in the windows. clock: computed, by the processes' clocks; ran: by the
+    samples; moved: waited by fresh samples.
+    """
+
+    def __init__(self, windows: int) -> None:
+        self.windows = windows
+        self.places: dict[_Place, _Sum] = collections.defaultdict(_Sum)
+        self.clock = self.ran = self.moved = 0.0
+        self.processes = self.samples = self.unknown = 0
+
+
+def _count(
+    process: _Process, project: _Project, busy: list[Window], quiet: list[Window], counts: _Counts
+) -> None:
+    if not process.ticks or not _overlap(busy, process.ticks[0][0], process.ticks[-1][0]):
+        return
+    counts.processes += 1
+    counts.clock += _used(process, busy)
+    place = _places(process, project)
+    resting, taken = _idle(process, quiet)
+    ratio = sum(e - s for s, e in busy) / sum(e - s for s, e in quiet) if quiet else 0.0
+    worked: dict[int, float] = collections.defaultdict(float)
+    for seen in process.seen:
+        parts = _overlap(busy, seen.start, seen.end)
+        if not parts:
+            continue
+        spot = place(seen.stack)
+        if spot is None:
+            continue
+        weight = sum(parts.values())
+        if seen.fresh:
+            counts.samples += 1
+            counts.unknown += seen.runs is None
+            if seen.runs:
+                counts.ran += weight
+            else:
+                counts.moved += weight
+        if not seen.runs and (not spot.file or seen.stack in resting):
+            continue
+        total = counts.places[spot]
+        total.samples += 1
+        if seen.runs:
+            worked[seen.stack] += weight
+            total.cpu += weight
+        elif seen.fresh:
+            total.wait += weight
+        else:
+            total.still += weight
+        by_window = total.windows_cpu if seen.runs else total.windows_wait
+        for window, part in parts.items():
+            by_window[window] = by_window.get(window, 0.0) + part
+    for stack, seconds in taken.items():
+        spot = place(stack)
+        if spot in counts.places:
+            total = counts.places[spot]
+            total.cpu = max(total.cpu - min(seconds * ratio, worked[stack]), 0.0)
+
+
+def _used(process: _Process, busy: list[Window]) -> float:
+    """Processor seconds in the windows; between two ticks as if spread evenly."""
+    total = 0.0
+    for (since, earlier), (now, later) in itertools.pairwise(process.ticks):
+        if now > since and later > earlier:
+            total += (later - earlier) * sum(_overlap(busy, since, now).values()) / (now - since)
+    return total
+
+
+def _idle(process: _Process, quiet: list[Window]) -> tuple[set[int], dict[int, float]]:
+    """The stacks on which a thread waits while nothing is asked, and the seconds computed on others then."""
+    waits: dict[tuple[int, int, int], float] = collections.defaultdict(float)
+    works: dict[int, float] = collections.defaultdict(float)
+    for seen in process.seen:
+        for window, seconds in _overlap(quiet, seen.start, seen.end).items():
+            if seen.runs:
+                works[seen.stack] += seconds
+            else:
+                waits[seen.thread, seen.stack, window] += seconds
+    resting = {
+        stack
+        for (_, stack, window), seconds in waits.items()
+        if seconds >= IDLE * (quiet[window][1] - quiet[window][0])
+    }
+    return resting, works
+
+
+def _merged(windows: Sequence[Window]) -> list[Window]:
+    """Without the empty ones, by time, and no moment twice."""
+    kept: list[Window] = []
+    for start, end in sorted(w for w in windows if w[1] > w[0]):
+        if kept and start < kept[-1][1]:
+            kept[-1] = (kept[-1][0], max(end, kept[-1][1]))
+        else:
+            kept.append((start, end))
+    return kept
+
+
+def _overlap(windows: list[Window], start: float, end: float) -> dict[int, float]:
+    """Seconds of the stretch in each window that it touches."""
+    found = {}
+    place = max(bisect.bisect_right(windows, start, key=lambda w: w[0]) - 1, 0)
+    for number in range(place, len(windows)):
+        low, high = windows[number]
+        if low >= end:
+            break
+        if (part := min(end, high) - max(start, low)) > 0:
+            found[number] = part
+    return found
+
+
+def _profile(blank: Profile, counts: _Counts, caveats: tuple[str, ...]) -> Profile:
+    computed, waited = _scales(counts)
+    step = (counts.ran + counts.moved) / counts.samples if counts.samples else 0.0
+    requests = blank.requests
+    functions: dict[tuple[str, str], list[_Sum]] = collections.defaultdict(list)
+    lines: dict[tuple[str, str, int], list[tuple[_Place, _Sum]]] = collections.defaultdict(list)
+    for place, total in counts.places.items():
+        name = place.function if place.file else place.into  # by package, outside the project
+        functions[place.file, name].append(total)
+        lines[place.file, name, place.line].append((place, total))
+
+    def cpu(total: _Sum) -> float:
+        return total.cpu * computed
+
+    def wall(total: _Sum) -> float:
+        return total.cpu * computed + total.wait * waited + total.still
+
+    def spot(found: list[tuple[_Place, _Sum]]) -> Spot:
+        place = max(found, key=lambda pair: wall(pair[1]))[0]
+        whole = sum(wall(total) for _, total in found)
+        into = _most(((p.into, wall(t)) for p, t in found), whole)
+        caller = _most(((p.caller, wall(t)) for p, t in found), 0.0)
+        return Spot(
+            file=place.file,
+            function=place.function if place.file else place.into,
+            line=place.line,
+            text=place.text,
+            into=into,
+            caller=caller,
+            wall=whole / requests,
+            cpu=sum(cpu(total) for _, total in found) / requests,
+            samples=sum(total.samples for _, total in found),
+        )
+
+    def function(key: tuple[str, str], found: list[_Sum]) -> Function:
+        computing = [total.windows_cpu for total in found]
+        waiting = [total.windows_wait for total in found]
+        error = _Error(blank.seconds, step, counts.windows, requests)
+        wait = sum(wall(total) - cpu(total) for total in found)
+        worked = sum(map(cpu, found))
+        return Function(
+            file=key[0],
+            function=key[1],
+            wall=(worked + wait) / requests,
+            cpu=worked / requests,
+            wall_error=error(worked + wait, [*computing, *waiting], 1.0),
+            cpu_error=error(worked, computing, computed),
+            wait_error=error(wait, waiting, 1.0),
+            samples=sum(total.samples for total in found),
+        )
+
+    spots = [spot(found) for found in lines.values()]
+    found = [function(key, totals) for key, totals in functions.items()]
+    return Profile(
+        requests=requests,
+        seconds=blank.seconds,
+        cpu=counts.clock / requests,
+        processes=counts.processes,
+        samples=counts.samples,
+        spots=tuple(sorted(spots, key=lambda s: (-s.wall, s.file, s.line))),
+        functions=tuple(sorted(found, key=lambda f: (-f.wall, f.file, f.function))),
+        caveats=caveats,
+    )
+
+
+def _scales(counts: _Counts) -> tuple[float, float]:
+    """What to multiply sampled computing and sampled waiting with, so that they agree with the clocks.
+
+    A look that had to wait for the computing thread finds it at its next wait: the clocks know better how
+    much was computed, the samples only where. Left alone below 20 ms, which is too little to tell, and by no
+    more than MISSED: a program may have threads that are not Python's.
+    """
+    if counts.ran < 0.02 or counts.clock < 0.02:
+        return 1.0, 1.0
+    computed = min(max(counts.clock / counts.ran, 1 / MISSED), MISSED)
+    missed = counts.ran * (computed - 1.0)
+    waited = 1.0 - missed / counts.moved if counts.moved else 1.0
+    return computed, max(waited, 0.0)
+
+
+def _most(parts: Iterator[tuple[str, float]] | Any, whole: float) -> str:
+    """The text with most seconds; empty where that has less than half of the whole."""
+    sums: dict[str, float] = collections.defaultdict(float)
+    for text, seconds in parts:
+        sums[text] += seconds
+    best = max(sums, key=lambda text: (sums[text], text))
+    return best if sums[best] * 2 >= whole else ""
+
+
+class _Error(NamedTuple):
+    """Standard errors. seconds: of all windows; step: from tick to tick."""
+
+    seconds: float
+    step: float
+    windows: int
+    requests: int
+
+    def __call__(self, total: float, parts: list[dict[int, float]], scale: float) -> float:
+        """Of a sum of seconds, as seconds per request.
+
+        A tick hits or does not: n p (1 - p). The time of a window is known, only the share is sampled, so
+        a function that has it all has no error. From 8 windows on what differs from window to window tells
+        of more than the sampling, if it is larger.
+        """
+        share = min(total / self.seconds, 1.0)
+        sampled = max(total * (1.0 - share), self.step) * self.step * max(scale, 1.0)
+        spread = 0.0
+        if self.windows >= 8:
+            sums = [sum(part.get(w, 0.0) for part in parts) * scale for w in range(self.windows)]
+            mean = sum(sums) / self.windows
+            spread = sum((s - mean) ** 2 for s in sums) * self.windows / (self.windows - 1)
+        return math.sqrt(max(sampled, spread)) / self.requests
+
+
+# ---- comparing
+
+
+def _moved(
+    before: Mapping[tuple[str, str], Function], after: Mapping[tuple[str, str], Function]
+) -> dict[tuple[str, str], tuple[str, str]]:
+    """New functions with the gone one of the same last name, where there is only one of each."""
+
+    def by_name(keys: set[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
+        named: dict[str, list[tuple[str, str]]] = collections.defaultdict(list)
+        for key in keys:
+            if key[0]:
+                named[key[1].rpartition(".")[2]].append(key)
+        return named
+
+    gone = by_name(before.keys() - after.keys())
+    new = by_name(after.keys() - before.keys())
+    return {
+        keys[0]: gone[name][0]
+        for name, keys in new.items()
+        if name and len(keys) == 1 and len(gone.get(name, ())) == 1
+    }
+
+
+def _gain(old: Function | None, new: Function, base: Profile, head: Profile) -> Gain | None:
+    if new.samples < FEWEST:
+        return None
+    cpu = new.cpu - (old.cpu if old else 0.0)
+    wait = new.wait - (old.wait if old else 0.0)
+    errors = (
+        math.hypot(new.cpu_error, old.cpu_error if old else 0.0),
+        math.hypot(new.wait_error, old.wait_error if old else 0.0),
+    )
+    parts = [(part, error) for part, error in zip((cpu, wait), errors, strict=True) if part > SURE * error]
+    if not parts or cpu + wait <= 0:
+        return None
+    part, error = max(parts)
+    spot = _hottest(old, new, base, head, computing=part == cpu)
+    return Gain(
+        file=new.file,
+        function=new.function,
+        line=spot.line,
+        text=spot.text,
+        into=spot.into,
+        caller=spot.caller,
+        wall=cpu + wait,
+        cpu=cpu,
+        error=error,
+        new=old is None and bool(new.file),
+    )
+
+
+def _hottest(old: Function | None, new: Function, base: Profile, head: Profile, *, computing: bool) -> Spot:
+    """Head's line that gained most. Lines are told apart by their text, for their numbers change."""
+
+    def seconds(spot: Spot) -> float:
+        return spot.cpu if computing else spot.wall - spot.cpu
+
+    before: dict[str, float] = collections.defaultdict(float)
+    if old is not None:
+        for spot in base.spots:
+            if (spot.file, spot.function) == (old.file, old.function):
+                before[spot.text] += seconds(spot)
+    mine = [s for s in head.spots if (s.file, s.function) == (new.file, new.function)]
+    return max(mine, key=lambda spot: (seconds(spot) - before[spot.text], seconds(spot)))
