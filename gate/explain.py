@@ -19,13 +19,18 @@ from gate.model import (
     Comparison,
     Difference,
     Evidence,
+    Explanation,
+    Gain,
     Kind,
     Outcome,
+    PlanChange,
     SideRun,
     Statement,
 )
 
 EXPLAINED = frozenset({Outcome.REGRESSED, Outcome.IMPROVED, Outcome.ACCEPTED})
+WORSE = frozenset({Outcome.REGRESSED, Outcome.ACCEPTED})
+_TOLD = frozenset({"case", "errors", "response.bytes"})  # by themselves: no plan and no stack explains them
 KEPT = 10  # differences kept with a row; the rest are in the evidence
 
 _MEASURES: dict[str, tuple[str, Callable[[Statement], float]]] = {
@@ -39,20 +44,88 @@ _MEASURES: dict[str, tuple[str, Callable[[Statement], float]]] = {
 
 
 def explained(
-    comparisons: Iterable[Comparison], base: SideRun | None, head: SideRun
+    comparisons: Iterable[Comparison],
+    base: SideRun | None,
+    head: SideRun,
+    explanations: Iterable[Explanation] = (),
 ) -> tuple[Comparison, ...]:
     """The same rows, with a cause on each that got worse or better and whose parts are known."""
     before = {e.case: e for e in base.evidence} if base else {}
     after = {e.case: e for e in head.evidence}
+    looks = {each.case: each for each in explanations}
 
     def of(row: Comparison) -> Cause | None:
         if row.kind is Kind.TIMING:
-            return spent(row, base, head) if base else None
-        return cause(row, before.get(row.case), after.get(row.case))
+            found = spent(row, base, head) if base else None
+        else:
+            found = cause(row, before.get(row.case), after.get(row.case))
+        look = looks.get(row.case)
+        return deepened(row, found, look) if look and row.outcome is not Outcome.IMPROVED else found
 
     return tuple(
         dataclasses.replace(row, cause=of(row)) if row.outcome in EXPLAINED else row for row in comparisons
     )
+
+
+def to_look_into(comparisons: Iterable[Comparison]) -> tuple[Case, ...]:
+    """The cases that got worse in a way that plans and stacks explain, those that block first."""
+    rows = [row for row in comparisons if row.outcome in WORSE and row.metric not in _TOLD]
+    rows.sort(key=lambda row: (not row.blocking, str(row.case)))
+    return tuple(dict.fromkeys(row.case for row in rows))
+
+
+def deepened(row: Comparison, found: Cause | None, look: Explanation) -> Cause | None:
+    """The cause with the plan that changed and the lines of code that take longer.
+
+    A plan explains work in the database. Functions explain a time, and who sent the statements or
+    commands of a count that rose: those that wait for a server longer.
+    """
+    if row.metric in _TOLD:
+        return found
+    plans = _plans_of(row, found, look.plans)
+    gains = look.gains if row.kind is Kind.TIMING else tuple(g for g in look.gains if _asks(g))
+    said = [found.summary] if found else []
+    said += [change.sentence for change in plans[:1]]
+    said += [_from(gains[0], row)] if gains else []
+    if not said:
+        return None
+    return Cause(
+        summary="; ".join(said),
+        differences=found.differences if found else (),
+        plans=plans,
+        gains=gains,
+    )
+
+
+def _plans_of(row: Comparison, found: Cause | None, plans: tuple[PlanChange, ...]) -> tuple[PlanChange, ...]:
+    """Those that can stand behind the row, that of the statement which changed most first."""
+    if row.kind is not Kind.TIMING and row.metric not in _MEASURES:
+        return ()
+    texts = [each.text for each in found.differences] if found else []
+    return tuple(
+        sorted(plans, key=lambda p: (p.text not in texts, texts.index(p.text) if p.text in texts else 0))
+    )
+
+
+def _asks(gain: Gain) -> bool:
+    """It waits longer for something outside the project, as for the answer of a server."""
+    return bool(gain.into) and gain.wait > 0
+
+
+def _from(gain: Gain, row: Comparison) -> str:
+    """ "library/lyrics.py:57 themes: +0.31 ms of processor time (in re.compile)"; of a count the place alone."""
+    named = f"{gain.file}:{gain.line}" + (f" {gain.function}" if gain.function else "")
+    place = named if gain.file else "outside the project's code"
+    if gain.caller:
+        place += f", called at {gain.caller}"
+    if gain.touched:
+        place += " (changed here)"
+    if row.kind is not Kind.TIMING:
+        return f"from {place}"
+    computes = gain.cpu >= gain.wait
+    text = f"{place}: {_milli(max(gain.cpu, gain.wait))} ms "
+    text += "of processor time" if computes else "waiting"
+    return text + (f" (in {gain.into})" if gain.into else "")
 
 
 def spent(row: Comparison, base: SideRun, head: SideRun) -> Cause | None:

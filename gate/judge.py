@@ -70,7 +70,10 @@ def judge(run: Run, context: Context) -> Report:
     base, reasons = _base(run, context, head)
     rows = compare(base, head, known=run.plan.known if base or reasons else (), unusable=reasons)
     rows = explained(
-        apply_rules(rows + judge_times(run, _rules(run.plan, context.config)), run.plan.cases), base, head
+        apply_rules(rows + judge_times(run, _rules(run.plan, context.config)), run.plan.cases),
+        base,
+        head,
+        run.explanations,
     )
     rows, accepts = accept(rows, context.stored, context.edited, head)
     budgets = (
@@ -103,6 +106,7 @@ def judge(run: Run, context: Context) -> Report:
             pairs=run.pairs,
             storage=run.storage,
             routes=run.routes,
+            explanations=run.explanations,
         ),
         config=context.settings,
         comparisons=rows,
@@ -147,6 +151,7 @@ def run_of(report: Report) -> Run:
         pairs=report.run.pairs,
         storage=report.run.storage,
         routes=report.run.routes,
+        explanations=report.run.explanations,
         timeline=report.timeline,
         caveats=report.caveats,
     )

@@ -261,6 +261,61 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChange:
+    """A statement that Postgres answers in another way than on base.
+
+    lines: both plans' shapes as one; "- " was, "+ " is, "  " is in both. sentence: the most telling change.
+    """
+
+    fingerprint: str
+    text: str
+    lines: tuple[str, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """A function of the project that takes more time on head, by sampled stacks, with what it called outside
+    the project. Seconds per request or iteration, head less base.
+
+    file: from the root of the repository, empty for code outside the project. line, text: of head's line in
+    it that gained most. into: what that line waited for or computed, as called: "time.sleep", "psycopg".
+    caller: the project's line that called the function. wall, cpu: thread seconds, and those of them in
+    which the processor worked. error: one standard error of the part that gained more.
+    new: base does not have it. touched: the change edits its file.
+    """
+
+    file: str
+    function: str
+    line: int
+    text: str = ""
+    into: str = ""
+    caller: str = ""
+    wall: float
+    cpu: float
+    error: float = 0.0
+    new: bool = False
+    touched: bool = False
+
+    @property
+    def wait(self) -> float:
+        return self.wall - self.cpu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What a look into one case that got worse has shown; explains, is never gated.
+
+    plans: in the order of their fingerprints. gains: largest first. caveats: what could not be seen.
+    """
+
+    case: Case
+    plans: tuple[PlanChange, ...] = ()
+    gains: tuple[Gain, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """A method and a path that the application has, the path as it writes it. measured: by some request."""
 
@@ -495,6 +550,7 @@ class Run:
     pairs: tuple[Pair, ...] = ()
     storage: tuple[Storage, ...] = ()
     routes: tuple[Route, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
     timeline: tuple[Phase, ...] = ()
     caveats: tuple[Caveat, ...] = ()
 
@@ -571,10 +627,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """What explains a changed row: one sentence for the table, and all that differs, largest first."""
+    """What explains a changed row: one sentence for the table, and all that differs, largest first.
+
+    plans, gains: of the row's case, where it was looked into.
+    """
 
     summary: str
     differences: tuple[Difference, ...] = ()
+    plans: tuple[PlanChange, ...] = ()
+    gains: tuple[Gain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -733,6 +794,7 @@ class Measured:
     pairs: tuple[Pair, ...] = ()
     storage: tuple[Storage, ...] = ()
     routes: tuple[Route, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,7 +123,7 @@ def _growing(side: SideRun, labels: Mapping[Case, str]) -> Iterator[_Seen]:
             if after - before < max(_LEAST, _SLOPE * (large - small)):
                 continue
             told = f"{labels.get(many.case, str(many.case))}: {text} runs {number(before)} times at size "
-            told += f"{number(small)} and {number(after)} times at {number(large)}"
+            told += f"{number(small)} and {number(after)} times at {number(large)} (N+1)"
             yield _Seen(N_PLUS_ONE, many.case, key, told)
 
 

@@ -43,7 +43,9 @@ BOUND = 0.95  # of the bound that has to lie below `detect`
 POWER = 0.95  # with which the confirm is to catch a slowdown of `detect`
 FLAG = 0.7  # share of `allowed` from which a median in the screen is suspect
 SCREEN_PAIRS = 5  # below this a screen proves nothing: a spike cannot be told from the rest
-FEWEST, MOST = 12, 60  # pairs of a confirm
+FEWEST, MOST = 12, 60  # pairs that a confirm is planned with
+# Pairs that decide where the time budget ended it sooner: when that is has nothing to do with the values.
+ENOUGH = 8
 # On n: t and not normal quantiles, a trimmed mean, a spread known from eight pairs.
 RESERVE = 1.8
 TRIMMED = 1.07  # standard error of the trimmed mean over that of the mean, normal values
@@ -172,7 +174,7 @@ def decided(
     tested = {
         case: trimmed(confirm[case].differences)
         for case in members
-        if len(confirm[case].differences) >= FEWEST
+        if len(confirm[case].differences) >= ENOUGH
     }
     doubts = {
         case: _unseen(confirm[case], rules[case])
@@ -312,11 +314,11 @@ def _better(decision: Decision, rule: TimingRule, cases: int) -> Decision:
 def _unconfirmed(screen: Series, confirm: Series, member: Member) -> Decision:
     """A member without enough fresh pairs: what the screen saw is shown, and decides nothing."""
     got = len(confirm.differences)
-    if confirm.timed > got and confirm.timed >= FEWEST:
+    if confirm.timed > got and confirm.timed >= ENOUGH:
         text = f"{confirm.timed - got} of {confirm.timed} confirm pairs gave no time above zero on both sides"
         caveat = Caveat(code="no-times", text=text)
     else:
-        text = f"{got} of {member.pairs} confirm pairs fitted the time budget; at least {FEWEST} are needed"
+        text = f"{got} of {member.pairs} confirm pairs fitted the time budget; at least {ENOUGH} are needed"
         caveat = Caveat(code="time-budget", text=text)
     return Decision(
         outcome=Outcome.INCONCLUSIVE,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gate import __version__, dataset, services
 from gate.cli.clock import Clock, Notify
+from gate.cli.looked import CASES, look_into
 from gate.cli.measure import Collected, Result, collecting, measure_pair
 from gate.cli.prepared import Prepared, Rig
 from gate.cli.scratch import scratch_directory
@@ -31,6 +32,7 @@ from gate.cli.sources import (
 from gate.config import Config, Policy, Services
 from gate.errors import GateError, MeasurementError
 from gate.experiment import Done, Visits, next_step
+from gate.explain import to_look_into
 from gate.judge import judge
 from gate.model import (
     ERRORS,
@@ -82,8 +84,11 @@ def execute(options: Options, notify: Notify) -> Outcome:
     with ExitStack() as stack:
         gate = Gate(options, sources, clock, stack)
         run, unmeasured = gate.measure()
-    context = context_of(sources, options, unmeasured)
-    report = judge(run, context)
+        context = context_of(sources, options, unmeasured)
+        report = judge(run, context)
+        if cases := to_look_into(report.comparisons):
+            run = gate.look_into(run, cases)
+            report = judge(run, context)
     if options.changes is None:
         keep(sources.repository, report)
     return Outcome(report=report, config=context.config or sources.config)
@@ -120,6 +125,7 @@ class Gate:
         self.scratch = stack.enter_context(scratch_directory(options.cache / "scratch"))
         self.cache = dataset.Cache(options.cache / "datasets")
         self.unmeasured = ""
+        self.sides: dict[SideName, Prepared] = {}
 
     def measure(self) -> tuple[Run, str]:
         """The Run, and why base could not be measured where it should have been."""
@@ -192,10 +198,27 @@ class Gate:
             sides=tuple(self._info(side) for side in (head, base) if side),
             caveats=self.sources.caveats + (self.rig.cores.caveats if plan.timed else ()),
         )
-        run = self._carry_out(run, {side.name: side for side in (head, base) if side})
+        self.sides = {side.name: side for side in (head, base) if side}
+        run = self._carry_out(run)
         return dataclasses.replace(run, timeline=self.clock.timeline), self.unmeasured
 
-    def _carry_out(self, run: Run, sides: dict[SideName, Prepared]) -> Run:
+    def look_into(self, run: Run, cases: Sequence[Case]) -> Run:
+        """The run with what plans and sampled stacks show of cases that got worse.
+
+        Base is prepared for it where only its stored counts were needed so far.
+        """
+        if "base" not in self.sides and (base := self._prepared_base("to see why head does more")):
+            self.sides["base"] = base
+        if "base" not in self.sides or self.sources.base is None:
+            return run
+        chosen = cases[:CASES]
+        self.clock.notify(f"looking into {len(chosen)} case" + ("" if len(chosen) == 1 else "s"))
+        touched = self.sources.repository.changed(self.sources.base, self.sources.head.commit)
+        with self.clock.phase("explain"), self._blaming_services():
+            found = look_into(chosen, self.sides, run.plan, rig=self.rig, touched=frozenset(touched))
+        return dataclasses.replace(run, explanations=found, timeline=self.clock.timeline)
+
+    def _carry_out(self, run: Run) -> Run:
         """Asks the experiment and does it, until nothing is left that could change the verdict."""
         deaths: list[SideName] = []
         anew = False
@@ -203,9 +226,9 @@ class Gate:
             self.clock.notify(_announced(step, run.plan))
             try:
                 if step.stage == "confirm" and not anew:
-                    sides = {name: self._anew(side) for name, side in sides.items()}
+                    self.sides = {name: self._anew(side) for name, side in self.sides.items()}
                     anew = True
-                result = measure_pair(step, sides, run.plan, rig=self.rig)
+                result = measure_pair(step, self.sides, run.plan, rig=self.rig)
             except BaseFailed as failed:
                 run = self._without_base(run, failed.error.message)
                 continue

@@ -26,7 +26,7 @@ import postgast
 
 from gate import db
 from gate.errors import EnvironmentFailure, MeasurementError
-from gate.model import PostgresServer
+from gate.model import PlanChange, PostgresServer
 from gate.probes.fingerprint import Identity, identify
 
 _ADMIN = "postgres"  # the database of our own sessions, which is never the one that is explained
@@ -116,19 +116,6 @@ class QueryPlan:
     removed: float
     blocks: int
     temp_blocks: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanChange:
-    """A statement that is answered in another way than before.
-
-    lines: both trees as one; "- " was, "+ " is, "  " is in both. sentence: the most telling change.
-    """
-
-    fingerprint: str
-    text: str
-    lines: tuple[str, ...]
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

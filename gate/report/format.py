@@ -160,10 +160,16 @@ def lines(text: str, limit: int) -> str:
 def shortened(text: str, limit: int) -> str:
     """A sentence with SQL in front, "SELECT ... ran 200 times (was 1)", at most `limit` long.
 
-    What says least goes first: the select list, lists of values, the table's name before its columns,
-    and last the end of the statement; what it cost stays.
+    What says least goes first: who called the code that sent it, the select list, lists of values, the
+    table's name before its columns, and last the end of the statement; what it cost stays, and from where
+    it was sent.
     """
     text = flat(text, 20 * limit)
+    if len(text) > limit and (found := _WHENCE.search(text)):
+        place = _CALLED.sub("", found[2]) if len(found[2]) > limit // 2 else found[2]
+        if len(place) <= limit // 2:
+            return shortened(found[1], limit - len(place)) + place
+        return shortened(found[1], limit)
     if _STATEMENT.match(text):
         for pattern, short in _LEAST:
             if len(text) > limit:
@@ -189,6 +195,9 @@ def reason(text: str, limit: int) -> str:
 _STATEMENT = re.compile(r"(?:select|insert|update|delete|with|merge)\b", re.IGNORECASE)
 _QUOTED = re.compile(rf"; (?={_STATEMENT.pattern})", re.IGNORECASE)
 _COST = re.compile(r"(?: ran |: )[\d,.]+ [^:]*$")
+# What was counted, then what stands behind it: the plan, and the line of code.
+_WHENCE = re.compile(r"^(.*? \(was [\d,.]+\)[^;]*)(; .*)$")
+_CALLED = re.compile(r", called at [^;]*")
 _LEAST = tuple(
     (re.compile(pattern, re.IGNORECASE), short)
     for pattern, short in (

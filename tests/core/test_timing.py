@@ -265,12 +265,12 @@ def test_a_noisy_confirm_is_neither_and_says_what_would_settle_it() -> None:
     assert found.mde > 0.06
 
 
-def test_eleven_pairs_decide_nothing_and_twelve_do() -> None:
-    """A confirm that the time budget cut short is inconclusive below twelve, never a pass."""
-    short = row([*screen(0.06), *pairs(0.0, 11)])
+def test_seven_pairs_decide_nothing_and_eight_do() -> None:
+    """A confirm that the time budget cut short is inconclusive below eight, never a pass."""
+    short = row([*screen(0.06), *pairs(0.0, 7)])
     assert (short.outcome, short.stage, codes(short)) == (Outcome.INCONCLUSIVE, "screen", ["time-budget"])
-    assert "11 of 12" in short.caveats[0].text
-    assert row([*screen(0.06), *pairs(0.0, 12)]).outcome is Outcome.EQUIVALENT
+    assert "7 of 12" in short.caveats[0].text
+    assert row([*screen(0.06), *pairs(0.0, 8)]).outcome is Outcome.EQUIVALENT
 
 
 def test_a_confirm_cut_above_twelve_is_tested_with_what_it_has() -> None:
