@@ -113,19 +113,23 @@ def _asks(gain: Gain) -> bool:
 
 
 def _from(gain: Gain, row: Comparison) -> str:
-    """ "library/lyrics.py:57 themes: +0.31 ms of processor time (in re.compile)"; of a count the place alone."""
-    named = f"{gain.file}:{gain.line}" + (f" {gain.function}" if gain.function else "")
-    place = named if gain.file else "outside the project's code"
-    if gain.caller:
-        place += f", called at {gain.caller}"
-    if gain.touched:
-        place += " (changed here)"
-    if row.kind is not Kind.TIMING:
-        return f"from {place}"
+    """Of a count the place alone."""
+    return longer(gain) if row.kind is Kind.TIMING else f"from {_place(gain)}"
+
+
+def longer(gain: Gain) -> str:
+    """ "library/lyrics.py:57 themes: +0.31 ms of processor time (in re.compile)"."""
     computes = gain.cpu >= gain.wait
-    text = f"{place}: {_milli(max(gain.cpu, gain.wait))} ms "
+    text = f"{_place(gain)}: {_milli(max(gain.cpu, gain.wait))} ms "
     text += "of processor time" if computes else "waiting"
     return text + (f" (in {gain.into})" if gain.into else "")
+
+
+def _place(gain: Gain) -> str:
+    place = f"{gain.file}:{gain.line}" + (f" {gain.function}" if gain.function else "")
+    place = place if gain.file else "outside the project's code"
+    place += f", called at {gain.caller}" if gain.caller else ""
+    return place + (" (changed here)" if gain.touched else "")
 
 
 def spent(row: Comparison, base: SideRun, head: SideRun) -> Cause | None:

@@ -16,7 +16,8 @@ from functools import cache
 from jinja2 import PackageLoader, StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
 
-from gate.model import BudgetCheck, Difference, Report, State
+from gate.explain import longer
+from gate.model import BudgetCheck, Difference, Gain, PlanChange, Report, State
 from gate.report import format as f
 from gate.report import interval, rows, says
 from gate.report.rows import Mark, Row, Time
@@ -24,6 +25,8 @@ from gate.report.text import budget_mark, legend, timing
 
 _CAUSE = 240  # characters of a cause under its row
 _SQL = 2000  # characters of a statement in the evidence
+_PLAN_LINES, _PLAN_LINE = 60, 200  # lines, and characters of each
+_GAINS = 5
 _UNCLEAR = 8  # times that could not be told, of those outside of the fold
 _NUMEROUS = 1_000_000
 _ICONS = {
@@ -210,7 +213,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The statements behind one changed case: (what they cost, SQL or command in a fence)."""
+    """What stands behind one changed case: (what it is, SQL, command, plan or code in a fence)."""
 
     title: str
     parts: tuple[tuple[Inert, Inert], ...]
@@ -449,20 +452,39 @@ def _statements(shown: Sequence[Row]) -> Iterator[Proof]:
         for row in several:
             for each in row.comparison.cause.differences if row.comparison.cause else ():
                 parts.setdefault((each.what, each.text), []).append(each)
-        if parts:
-            blocks = tuple(
+        causes = [row.comparison.cause for row in several if row.comparison.cause]
+        blocks = (
+            *(
                 (_costs(differences), fenced(f.lines(text, _SQL), "sql" if what == "statement" else "text"))
                 for (what, text), differences in parts.items()
-            )
+            ),
+            *(_plan(change) for change in dict.fromkeys(p for cause in causes for p in cause.plans)),
+            *_code(tuple(dict.fromkeys(gain for cause in causes for gain in cause.gains))),
+        )
+        if blocks:
             yield Proof(title=f.clean(several[0].title), parts=blocks)
 
 
 def _costs(differences: Sequence[Difference]) -> Inert:
-    """ "calls 1 -> 200, blocks 3 -> 603"."""
+    """ "calls 1 -> 200, blocks 3 -> 603, per request"."""
     parts = {each.measure: f"{f.count(each.before)} -> {f.count(each.after)}" for each in differences}
-    return Inert(
-        ", ".join(
-            f"{measure if measure in _MEASURES else code(f.clean(measure, 20))} {change}"
-            for measure, change in parts.items()
-        )
+    costs = ", ".join(
+        f"{measure if measure in _MEASURES else code(f.clean(measure, 20))} {change}"
+        for measure, change in parts.items()
     )
+    return Inert(f"{costs}, per request")
+
+
+def _plan(change: PlanChange) -> tuple[Inert, Inert]:
+    lines = "\n".join(f.clean(line, _PLAN_LINE) for line in change.lines[:_PLAN_LINES])
+    return Inert(f"plan of {code(f.shortened(change.text, _CAUSE))}"), fenced(lines, "diff")
+
+
+def _code(gains: Sequence[Gain]) -> Iterator[tuple[Inert, Inert]]:
+    """Where the time went, with the line as it stands there."""
+    lines = []
+    for gain in gains[:_GAINS]:
+        lines.append(f.clean(longer(gain), says.SENTENCE))
+        lines += [f"    {f.clean(gain.text, _PLAN_LINE)}"] if gain.text else []
+    if lines:
+        yield Inert("code that takes longer, per request"), fenced("\n".join(lines), "text")
