@@ -1,0 +1,121 @@
+"""What plans and sampled stacks add to the cause of a row."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from gate.explain import deepened, longer, to_look_into
+from gate.model import (
+    Case,
+    Cause,
+    Comparison,
+    Difference,
+    Explanation,
+    Gain,
+    Kind,
+    Outcome,
+    PlanChange,
+)
+
+CASE = Case(suite="endpoints", name="page")
+SQL = "SELECT id FROM songs WHERE status = $1"
+PLAN = PlanChange(
+    fingerprint="a",
+    text=SQL,
+    lines=("- Index Scan using by_status on songs", "+ Seq Scan on songs"),
+    sentence="Index Scan using by_status on songs became Seq Scan on songs (300,000 rows read)",
+)
+OTHER = dataclasses.replace(PLAN, fingerprint="0", text="SELECT 1 FROM t", sentence="Sort was added")
+WAITS = Gain(file="app/pages.py", function="page", line=7, into="psycopg", wall=0.004, cpu=0.001, caller="")
+WORKS = Gain(file="app/words.py", function="words", line=9, into="re.compile", wall=0.002, cpu=0.002)
+FOUND = Cause(
+    summary="SELECT ... FROM songs: 3,000 blocks (was 3)",
+    differences=(Difference(what="statement", text=SQL, measure="blocks", before=3, after=3000),),
+)
+
+
+def row(metric: str, *, kind: Kind = Kind.EXACT, outcome: Outcome = Outcome.REGRESSED) -> Comparison:
+    return Comparison(
+        case=CASE,
+        label="GET /page",
+        metric=metric,
+        unit="",
+        kind=kind,
+        base=1.0,
+        head=2.0,
+        delta=1.0,
+        outcome=outcome,
+        blocking=outcome is Outcome.REGRESSED,
+    )
+
+
+def look(*, plans: tuple[PlanChange, ...] = (), gains: tuple[Gain, ...] = ()) -> Explanation:
+    return Explanation(case=CASE, plans=plans, gains=gains)
+
+
+def test_more_blocks_are_explained_by_the_plan_of_the_statement_that_reads_them() -> None:
+    """Another statement's new plan stands behind it."""
+    found = deepened(row("sql.blocks"), FOUND, look(plans=(OTHER, PLAN)))
+    assert found is not None
+    assert found.summary == f"{FOUND.summary}; {PLAN.sentence}"
+    assert found.plans == (PLAN, OTHER)
+    assert found.differences == FOUND.differences
+
+
+def test_a_count_names_who_asks_and_not_who_computes() -> None:
+    found = deepened(row("sql.calls"), FOUND, look(gains=(WORKS, WAITS)))
+    assert found is not None
+    assert found.summary.endswith("; from app/pages.py:7 page")
+    assert found.gains == (WAITS,)
+
+
+def test_commands_are_not_explained_by_plans() -> None:
+    found = deepened(row("redis.commands"), None, look(plans=(PLAN,), gains=(WAITS,)))
+    assert found is not None
+    assert (found.plans, found.summary) == ((), "from app/pages.py:7 page")
+
+
+def test_a_time_names_the_function_that_gained_most() -> None:
+    spent = Cause(summary="+2.00 ms, of it +2.00 ms processor time of the program")
+    found = deepened(row("latency", kind=Kind.TIMING), spent, look(gains=(WORKS, WAITS)))
+    assert found is not None
+    assert (
+        found.summary == f"{spent.summary}; app/words.py:9 words: +2.00 ms of processor time (in re.compile)"
+    )
+
+
+@pytest.mark.parametrize("metric", ["errors", "response.bytes", "case"])
+def test_what_explains_itself_is_left_alone(metric: str) -> None:
+    assert deepened(row(metric), FOUND, look(plans=(PLAN,), gains=(WAITS,))) is FOUND
+
+
+def test_a_look_that_showed_nothing_takes_nothing_away() -> None:
+    found = deepened(row("sql.calls"), FOUND, look())
+    assert found is not None
+    assert found.summary == FOUND.summary
+    assert deepened(row("sql.calls"), None, look()) is None
+
+
+def test_a_place_says_that_the_change_is_there_and_who_calls_it() -> None:
+    gain = dataclasses.replace(WAITS, touched=True, caller="app/views.py:3 view")
+    assert (
+        longer(gain)
+        == "app/pages.py:7 page, called at app/views.py:3 view (changed here): +3.00 ms waiting (in psycopg)"
+    )
+    assert longer(dataclasses.replace(WORKS, file="", line=0)).startswith("outside the project's code: ")
+
+
+def test_only_what_got_worse_is_looked_into_and_what_blocks_first() -> None:
+    first = dataclasses.replace(row("sql.calls"), case=Case(suite="endpoints", name="z"))
+    warned = dataclasses.replace(row("sql.blocks"), blocking=False)
+    rows = [
+        warned,
+        first,
+        dataclasses.replace(
+            row("sql.rows", outcome=Outcome.IMPROVED), case=Case(suite="endpoints", name="b")
+        ),
+        dataclasses.replace(row("errors"), case=Case(suite="endpoints", name="c")),
+    ]
+    assert to_look_into(rows) == (first.case, warned.case)
