@@ -10,7 +10,7 @@ keep it honest. Who asks for the interpreter's lock gets it from a computing thr
 interval, but at once where that thread waits: with the usual 5 ms nearly all samples would lie in waits,
 so the interval is made short. On a busy core a thread that wakes up waits until the other one waits: it
 asks for real-time priority, or for a core of its own, and does without where neither is given. Whether a
-thread computes is not guessed from names: its processor clock is read before and after a short shutter.
+thread computes is not guessed from names: right after the look the system tells whether it can run.
 
 A file per process, `PID-NANOSECONDS.jsonl`, one JSON array a line, times in nanoseconds of CLOCK_MONOTONIC:
 
@@ -18,13 +18,12 @@ A file per process, `PID-NANOSECONDS.jsonl`, one JSON array a line, times in nan
     code     number, file, name, module, first line, text         text: Jinja2's table of lines, or empty
     node     number, node that called it (-1: none), code, line
     stack    number, innermost node, span                          span: [line, end line, column, end column]
-    tick     time, gap, shutter, cpu, [thread, stack, ran], ...
+    tick     time, gap, cpu, [thread, stack, runs], ...
     note     text                                                    why there are no more samples
 
 A tick stands for the time since `gap` before it. It names the threads whose processor clock has moved
-since the tick before; the others still wait where they were. ran: by how much it moved in the shutter after
-the look, -1 where unknown. stack -1: the thread has ended. cpu: what the process has used so far, the
-sampler's own left out.
+since the tick before; the others still wait where they were. runs: 1 computes, 0 waits, -1 unknown.
+stack -1: the thread has ended. cpu: what the process has used so far, without the sampler.
 """
 
 # ruff: noqa: BLE001, B905 - nothing of ours may reach the program; zip(strict) came with 3.10
@@ -46,7 +45,6 @@ CORES = "PERF_GATE_SAMPLES_CORES"  # "2,3": cores for the looking thread, away f
 FORMAT = 1
 
 LEAST_INTERVAL = 0.0005
-SHUTTER = 0.00003  # seconds: a thread that was computing has moved its clock by then
 SWITCH = 0.00002  # seconds; with less, the waiting itself costs the looking thread its turn on a busy core
 FLUSH = 200_000_000  # nanoseconds between two writes; the first ones come sooner, for short-lived children
 MOST_TICKS = 120.0  # seconds of ticks that name a thread
@@ -108,7 +106,8 @@ class Sampler:
         self.numbers: dict[int, int] = {}
         self.threads = 0
         self.seconds: dict[int, int] = {}  # ident: the processor clock at the last look
-        # Of this thread; those of the others are learnt from `threading`.
+        # By ident, the system's number of a thread and its clock; the other threads' are learnt later.
+        self.natives = {_ident(): _native()}
         self.clocks = {_ident(): _clock_of(_native())}
         self.at: dict[int, int] = {}
         self.random = (self.pid * 2654435761 + start) & 0x7FFFFFFF
@@ -163,7 +162,7 @@ class Sampler:
                 self.flush()
             except BaseException:
                 self.over = True
-            if self.over and sys.getswitchinterval() == SWITCH:
+            if self.over and round(sys.getswitchinterval() - SWITCH, 6) == 0:
                 _quietly(sys.setswitchinterval, self.switch)
             self.done.release()
 
@@ -213,36 +212,31 @@ class Sampler:
             self.record(now, gap, moved, gone)
 
     def record(self, now: int, gap: int, moved: list[tuple[int, int]], gone: list[int]) -> None:
-        clocks, numbers = self.clocks, self.numbers
+        # Only now that nothing holds the lock is a thread that wants it one that can run.
+        states = [_runs(self.natives.get(ident)) for ident, _ in moved]
+        used = _process_time() - _thread_time()
+        numbers = self.numbers
         self.ticks += 1
         parts: list[tuple[int, ...]] = []
         for ident in gone:
             parts.append((numbers.pop(ident), -1, -1))
-            for known in (self.seconds, clocks, self.at):
+            for known in (self.seconds, self.clocks, self.natives, self.at):
                 known.pop(ident, None)
-        used = _process_time() - _thread_time()
-        opened = _now()
-        first = [_read(clocks.get(ident)) for ident, _ in moved]
-        if any(clock >= 0 for clock in first):
-            _sleep(SHUTTER)
-        shutter = _now() - opened
-        second = [_read(clocks.get(ident)) for ident, _ in moved]
-        for (ident, stack), clock, after in zip(moved, first, second):
+        for (ident, stack), runs in zip(moved, states):
             number = numbers.get(ident)
             if number is None:
                 number = numbers[ident] = self.threads
                 self.threads += 1
-            ran = after - clock if after >= 0 <= clock else -1
-            parts.append((number, stack, ran))
-        self.say("tick", now, gap, shutter, used, *parts)
+            parts.append((number, stack, runs))
+        self.say("tick", now, gap, used, *parts)
 
     def learn(self, ident: int) -> None:
-        """The processor clock of a thread that `threading` knows.
+        """The system's number of a thread that `threading` knows, and with it the processor clock.
 
-        By the system's number of the thread and not by pthread_getcpuclockid, which reads the memory of a
-        thread that may have ended meanwhile.
+        pthread_getcpuclockid would do for any thread, but reads the memory of one that may have ended.
         """
         self.clocks.pop(ident, None)
+        self.natives.pop(ident, None)
         threading = sys.modules.get("threading")
         thread = getattr(threading, "_active", {}).get(ident)
         native = getattr(thread, "_native_id", None)
@@ -250,6 +244,7 @@ class Sampler:
             clock = _clock_of(native)
             if _read(clock) >= 0:
                 self.clocks[ident] = clock
+                self.natives[ident] = native
 
     def stack(self, frame: FrameType) -> int:
         """The number of a stack; a new one is written down. A frame that calls itself is told once."""
@@ -312,7 +307,7 @@ class Sampler:
     def tell(self, now: int) -> None:
         """Writes. While nothing moves, an empty tick says that nothing did."""
         if not self.out:
-            self.say("tick", self.last, 0, 0, _process_time() - _thread_time())
+            self.say("tick", self.last, 0, _process_time() - _thread_time())
         self.flush()
         self.flushed = now
         self.wait = min(self.wait * 2, FLUSH)
@@ -410,6 +405,22 @@ def _read(clock: int | None) -> int:
     except OSError:
         return -1
     return seen
+
+
+def _runs(native: int | None) -> int:
+    """1 where the thread can run, 0 where it waits for something else than a core, -1 where nobody tells."""
+    if native is None:
+        return -1
+    try:
+        descriptor = os.open(f"/proc/self/task/{native}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    try:
+        return 1 if os.read(descriptor, 64).rpartition(b")")[2][1:2] == b"R" else 0
+    except OSError:
+        return -1
+    finally:
+        os.close(descriptor)
 
 
 def _prompt(native: int) -> None:

@@ -38,7 +38,6 @@ SURE = 3.0  # standard errors
 RELEVANT = 0.05  # of all gains together
 FEWEST = 8  # samples in which a function must have been seen
 MISSED = 2.0  # times: so far apart may samples and clocks be without a caveat, and no more is made good
-RUNS = 0.25  # part of the shutter in which a computing thread has moved its clock, at least
 MOST_BYTES = 64_000_000  # read of one process
 _NS = 1_000_000_000
 
@@ -214,7 +213,7 @@ def read(
     elif counts.clock > 0.1 and not 1 / MISSED <= counts.clock / max(counts.ran, 0.001) <= MISSED:
         caveats.append(
             f"looks found threads computing for {counts.ran:.2f} s, the processor's clock says"
-            f" {counts.clock:.2f} s: short stretches between waits, or threads that are not Python's"
+            f" {counts.clock:.2f} s: a busy machine, short stretches between waits, or threads of no Python"
         )
     return _profile(blank, counts, tuple(caveats))
 
@@ -375,14 +374,14 @@ def _clean(name: str) -> str:
 
 def _tick(process: _Process, rest: list[Any], at: dict[int, tuple[int, float]]) -> float | None:
     match rest:
-        case [int(time), int(gap), int(shutter), int(used), *threads] if _small(time, gap, used):
+        case [int(time), int(gap), int(used), *threads] if _small(time, gap, used):
             now, before = time / _NS, (time - gap) / _NS
         case _:
             return None
     process.ticks.append((now, used / _NS))
     for entry in threads:
         match entry:
-            case [int(thread), int(stack), int(ran)]:
+            case [int(thread), int(stack), int(state)]:
                 pass
             case _:
                 continue
@@ -390,8 +389,7 @@ def _tick(process: _Process, rest: list[Any], at: dict[int, tuple[int, float]]) 
             earlier, since = at.pop(thread)
             process.seen.append(_Seen(thread, earlier, since, before, False, False))
         if stack >= 0:
-            runs = (ran > 0 and ran >= shutter * RUNS) if ran >= 0 else None
-            process.seen.append(_Seen(thread, stack, before, now, True, runs))
+            process.seen.append(_Seen(thread, stack, before, now, True, state > 0 if state >= 0 else None))
             at[thread] = (stack, now)
     return now
 
