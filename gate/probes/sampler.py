@@ -298,8 +298,9 @@ class Sampler:
         self.codes[id(code)] = (number, code)
         text = "" if code.co_filename.endswith(".py") else names.get("debug_info", "")
         name = getattr(code, "co_qualname", code.co_name)
-        module = names.get("__name__")
-        self.say("code", number, code.co_filename, name, module, code.co_firstlineno, text)
+        module = names.get("__name__")  # a template has none
+        texts = (value if isinstance(value, str) else "" for value in (module, text))
+        self.say("code", number, code.co_filename, name, next(texts), code.co_firstlineno, next(texts))
 
     def say(self, *line: object) -> None:
         self.out.append(_json(line))
