@@ -296,11 +296,10 @@ class Sampler:
     def code(self, code: CodeType, names: dict[str, object]) -> None:
         number = len(self.codes)
         self.codes[id(code)] = (number, code)
-        text = "" if code.co_filename.endswith(".py") else names.get("debug_info", "")
+        text = None if code.co_filename.endswith(".py") else names.get("debug_info")
         name = getattr(code, "co_qualname", code.co_name)
         module = names.get("__name__")  # a template has none
-        texts = (value if isinstance(value, str) else "" for value in (module, text))
-        self.say("code", number, code.co_filename, name, next(texts), code.co_firstlineno, next(texts))
+        self.say("code", number, code.co_filename, name, _text(module), code.co_firstlineno, _text(text))
 
     def say(self, *line: object) -> None:
         self.out.append(_json(line))
@@ -379,6 +378,10 @@ def _json(value: object) -> str:
         return f'"{text}"'
     units = text.encode("utf-16-be", "surrogatepass")
     return '"' + "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2])) + '"'
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _span(code: CodeType, last: int) -> tuple[int, ...] | None:

@@ -157,6 +157,20 @@ def test_what_the_clock_says_was_computed_is_shared_out_by_the_samples(samples: 
     assert walls == {"pace": pytest.approx(0.06), "wait": pytest.approx(0.02)}
 
 
+def test_waiting_for_a_core_is_left_out(samples: Samples, tree: Path) -> None:
+    stack = samples.stack([(f"{tree}/app.py", "pace", 5)])
+    wait = samples.stack([(f"{tree}/app.py", "wait", 5)])
+    for _ in range(20):
+        samples.tick([0, stack, 1])
+        samples.tick([0, wait, 0])
+    for line in samples.lines:
+        if line[0] == "tick":
+            line[3] = int(line[3] * 0.6)  # type: ignore[call-overload]
+    found = profile(samples, tree, [(0.0, 0.08)])
+    walls = {spot.function: spot.wall for spot in found.spots}
+    assert walls == {"pace": pytest.approx(0.024), "wait": pytest.approx(0.04)}
+
+
 @pytest.mark.parametrize(
     "file", [".venv/lib/python3.13/flask.py", "x/site-packages/flask.py", "../tree-2/app.py"]
 )
@@ -369,9 +383,7 @@ def test_without_samples_of_one_side_nothing_is_said() -> None:
     assert gained(empty, side(of("f", 1e-3))) == gained(side(of("f", 1e-3)), empty) == ()
 
 
-def test_a_function_that_has_all_the_time_is_known_without_sampling_error(
-    samples: Samples, tree: Path
-) -> None:
+def test_a_function_that_has_all_the_time_has_no_sampling_error(samples: Samples, tree: Path) -> None:
     samples.tick([0, samples.stack([(f"{tree}/app.py", "pace", 5)]), 1], times=500)
     (function,) = profile(samples, tree, [(0.0, 1.0)]).functions
     assert function.cpu_error == pytest.approx(0.002)  # one look
@@ -417,8 +429,8 @@ GAIN = Gain(
             "library/lyrics.py:57 themes: +3.0 ms waiting (in time.sleep)",
         ),
         (
-            dataclasses.replace(GAIN, wall=0.12, cpu=0.03, into="psycopg", new=True),
-            "library/lyrics.py:57 themes: +90 ms waiting and +30 ms of processor time (in psycopg), new on head",
+            dataclasses.replace(GAIN, wall=0.12, cpu=0.03, into="redis", new=True),
+            "library/lyrics.py:57 themes: +90 ms waiting and +30 ms of processor time (in redis), new on head",
         ),
         (
             dataclasses.replace(GAIN, file="", function="werkzeug", line=0, into="werkzeug"),
@@ -427,6 +439,10 @@ GAIN = Gain(
         (
             dataclasses.replace(GAIN, file="t/page.html", function="", line=3, into=""),
             "t/page.html:3: +0.31 ms of processor time",
+        ),
+        (
+            dataclasses.replace(GAIN, wall=8.84e-6, cpu=8.84e-6, into=""),
+            "library/lyrics.py:57 themes: +8.8 us of processor time",
         ),
     ],
 )
