@@ -430,7 +430,8 @@ GAIN = Gain(
         ),
         (
             dataclasses.replace(GAIN, wall=0.12, cpu=0.03, into="redis", new=True),
-            "library/lyrics.py:57 themes: +90 ms waiting and +30 ms of processor time (in redis), new on head",
+            "library/lyrics.py:57 themes: +90 ms waiting and +30 ms of processor time"
+            " (in redis), new on head",
         ),
         (
             dataclasses.replace(GAIN, file="", function="werkzeug", line=0, into="werkzeug"),
