@@ -16,7 +16,12 @@ import pytest
 from tests.e2e.conftest import ROOT, Project, counts
 
 pytestmark = pytest.mark.e2e
-PATCHES = sorted((ROOT / "tests" / "regressions").glob("*.patch"))
+# The others are for bench.zoo, which judges all of them.
+PATCHES = [
+    path
+    for path in sorted((ROOT / "tests" / "regressions").glob("*.patch"))
+    if "\nExpect: " in path.read_text()
+]
 
 
 def header(patch: Path, name: str) -> str:
