@@ -16,7 +16,7 @@ from pathlib import Path
 from gate import dataset
 from gate.cli.prepared import Prepared, Rig
 from gate.errors import GateError
-from gate.model import Case, Caveat, Explanation, Gain, Plan, Side, SideName
+from gate.model import Case, Caveat, Explanation, Plan, Side, SideName
 from gate.probes import stacks
 from gate.probes.plans import QueryPlan, changed, explaining, unstable
 from gate.suites import benchmarks, endpoints
@@ -24,8 +24,11 @@ from gate.suites.worker import WorkerDied
 from gate.target.process import launch
 
 CASES = 6  # looked into, those that block first
-SECONDS = 1.5  # of requests or rounds that a side is sampled at one case
-VISITS = 10  # a side, in turns with the other one
+# Seconds of requests or rounds that a side is sampled at one case: a line that sends a statement shows soon,
+# a few per cent of processor time in one function among many do not.
+COUNTED, SLOWER = 1.0, 3.0
+VISITS = 10  # a side at an endpoint, in turns with the other one
+MOST = 1000  # of them at a benchmark, whose rounds are short
 REQUESTS = 3  # of which the plans are read
 _IDLE = 0.3  # seconds in which nothing is asked, to know a server's own stacks by
 _SEED = 1
@@ -78,12 +81,17 @@ def look_into(
     plan: Plan,
     *,
     rig: Rig,
+    slower: frozenset[Case],
     touched: frozenset[str],
 ) -> tuple[Explanation, ...]:
-    """What has changed in the work of these cases. sides: both; touched: files that the change edits."""
+    """What has changed in the work of these cases.
+
+    sides: both. slower: cases of which it is the time. touched: files that the change edits.
+    """
     found: list[Explanation] = []
+    todo = {case: SLOWER if case in slower else COUNTED for case in cases}
     for suite, look in (("endpoints", _served), ("benchmarks", _benched)):
-        mine = [case for case in cases if case.suite == suite]
+        mine = {case: seconds for case, seconds in todo.items() if case.suite == suite}
         if not mine:
             continue
         try:
@@ -105,13 +113,11 @@ def _explained(case: Case, watched: Mapping[SideName, _Watched], touched: frozen
     return Explanation(
         case=case,
         plans=tuple(change for change in changed(before, after) if change.fingerprint not in shaky),
-        gains=tuple(_gain(each, touched) for each in stacks.gained(base, head)),
+        gains=tuple(
+            dataclasses.replace(each, touched=each.file in touched) for each in stacks.gained(base, head)
+        ),
         caveats=tuple(Caveat(code="stacks", text=note) for note in notes),
     )
-
-
-def _gain(gain: stacks.Gain, touched: frozenset[str]) -> Gain:
-    return Gain(**dataclasses.asdict(gain), touched=gain.file in touched)
 
 
 def _watching(prepared: Prepared, name: str, rig: Rig, stack: ExitStack) -> _Watched:
@@ -125,7 +131,7 @@ def _watching(prepared: Prepared, name: str, rig: Rig, stack: ExitStack) -> _Wat
 
 
 def _served(
-    cases: Sequence[Case], sides: Mapping[SideName, Prepared], plan: Plan, rig: Rig, stack: ExitStack
+    cases: Mapping[Case, float], sides: Mapping[SideName, Prepared], plan: Plan, rig: Rig, stack: ExitStack
 ) -> Mapping[SideName, _Watched]:
     watched = {name: _watching(prepared, "look", rig, stack) for name, prepared in sides.items()}
     started = {
@@ -136,22 +142,22 @@ def _served(
     }
     for name, one in watched.items():
         one.side = started[name].ready()
-    workers = {name: _asking(one, cases, rig, stack) for name, one in watched.items()}
-    for case in cases:
+    workers = {name: _asking(one, tuple(cases), rig, stack) for name, one in watched.items()}
+    for case, seconds in cases.items():
         values: list[float] = []
         for worker in workers.values():
             worker.next()
             values += worker.visit(plan.warmup, warmup=True).values
         middle = sorted(values)[len(values) // 2] if values else 0.0
-        size = max(1, min(50, int(SECONDS / VISITS / middle))) if middle else 1
+        size = max(1, int(seconds / VISITS / middle)) if middle else 1
         for one in watched.values():
             one.rest()
-        for name in _turns(watched):
+        for name in _turns(watched, VISITS):
             with watched[name].window(case, size):
                 workers[name].visit(size)
     for one in watched.values():
         with explaining(one.prepared.running, one.database) as explainer:
-            worker = _asking(one, cases, rig, stack)
+            worker = _asking(one, tuple(cases), rig, stack)
             for case in cases:
                 worker.next()
                 mark = explainer.mark()
@@ -171,13 +177,14 @@ def _asking(one: _Watched, cases: Sequence[Case], rig: Rig, stack: ExitStack) ->
     return worker
 
 
-def _turns(names: Iterable[SideName]) -> Iterator[SideName]:
-    for turn in range(VISITS):
+def _turns(names: Iterable[SideName], visits: int) -> Iterator[SideName]:
+    """Base and head as often, each first in half of the turns."""
+    for turn in range(visits):
         yield from sorted(names, reverse=bool(turn % 2))
 
 
 def _benched(
-    cases: Sequence[Case], sides: Mapping[SideName, Prepared], _: Plan, rig: Rig, stack: ExitStack
+    cases: Mapping[Case, float], sides: Mapping[SideName, Prepared], _: Plan, rig: Rig, stack: ExitStack
 ) -> Mapping[SideName, _Watched]:
     watched = {name: _watching(prepared, "look_benchmarks", rig, stack) for name, prepared in sides.items()}
     workers = {}
@@ -187,10 +194,10 @@ def _benched(
             raise RuntimeError("cases of a suite that is not configured")
         log = one.prepared.logs / f"{name}-look-benchmarks.log"
         workers[name] = benchmarks.open_benchmarks(
-            one.side, config, cases=cases, log=log, seed=_SEED, mode="timing"
+            one.side, config, cases=tuple(cases), log=log, seed=_SEED, mode="timing"
         )
         stack.callback(workers[name].close)
-    for case in cases:
+    for case, seconds in cases.items():
         terms = rig.learned.terms.get(case)
         for name in sorted(workers):
             workers[name].next()
@@ -199,9 +206,12 @@ def _benched(
             one.rest()
         if terms is None or not terms.visits:
             continue
-        for name in _turns(watched):
+        ended = time.monotonic() + 2 * seconds
+        for name in _turns(watched, MOST):
             with watched[name].window(case, terms.rounds * terms.loops):
                 workers[name].visit(terms.rounds)
+            if name == "head" and time.monotonic() > ended:
+                break
         for worker in workers.values():
             worker.finish()
     return watched

@@ -37,8 +37,10 @@ from gate.judge import judge
 from gate.model import (
     ERRORS,
     Case,
+    Comparison,
     DataKey,
     Environment,
+    Kind,
     Plan,
     Report,
     Run,
@@ -86,8 +88,8 @@ def execute(options: Options, notify: Notify) -> Outcome:
         run, unmeasured = gate.measure()
         context = context_of(sources, options, unmeasured)
         report = judge(run, context)
-        if cases := to_look_into(report.comparisons):
-            run = gate.look_into(run, cases)
+        if worse := to_look_into(report.comparisons):
+            run = gate.look_into(run, worse)
             report = judge(run, context)
     if options.changes is None:
         keep(sources.repository, report)
@@ -202,8 +204,8 @@ class Gate:
         run = self._carry_out(run)
         return dataclasses.replace(run, timeline=self.clock.timeline), self.unmeasured
 
-    def look_into(self, run: Run, cases: Sequence[Case]) -> Run:
-        """The run with what plans and sampled stacks show of cases that got worse.
+    def look_into(self, run: Run, worse: Sequence[Comparison]) -> Run:
+        """The run with what plans and sampled stacks show of the cases of these rows.
 
         Base is prepared for it where only its stored counts were needed so far.
         """
@@ -211,11 +213,14 @@ class Gate:
             self.sides["base"] = base
         if "base" not in self.sides or self.sources.base is None:
             return run
-        chosen = cases[:CASES]
+        chosen = tuple(dict.fromkeys(row.case for row in worse))[:CASES]
+        slower = frozenset(row.case for row in worse if row.kind is Kind.TIMING)
         self.clock.notify(f"looking into {len(chosen)} case" + ("" if len(chosen) == 1 else "s"))
         touched = self.sources.repository.changed(self.sources.base, self.sources.head.commit)
         with self.clock.phase("explain"), self._blaming_services():
-            found = look_into(chosen, self.sides, run.plan, rig=self.rig, touched=frozenset(touched))
+            found = look_into(
+                chosen, self.sides, run.plan, rig=self.rig, slower=slower, touched=frozenset(touched)
+            )
         return dataclasses.replace(run, explanations=found, timeline=self.clock.timeline)
 
     def _carry_out(self, run: Run) -> Run:

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gate.model import Gain
 from gate.probes import sampler
 
 Window = tuple[float, float]  # CLOCK_MONOTONIC, in seconds, from and to
@@ -133,30 +134,6 @@ class Profile:
     caveats: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gain:
-    """A function that takes more time on head. Seconds per request, head less base; wall = cpu + wait.
-
-    line, text, into, caller: of head's line in it that gained most (`Spot`). new: base does not have it.
-    error: one standard error of the part that gained more.
-    """
-
-    file: str
-    function: str
-    line: int
-    text: str
-    into: str
-    caller: str
-    wall: float
-    cpu: float
-    error: float
-    new: bool = False
-
-    @property
-    def wait(self) -> float:
-        return self.wall - self.cpu
-
-
 def injected(
     env: Mapping[str, str], directory: Path, *, interval: float = 0.002, cores: Sequence[int] = ()
 ) -> dict[str, str]:
@@ -245,31 +222,6 @@ def gained(base: Profile, head: Profile) -> tuple[Gain, ...]:
     whole = sum(max(g.cpu, g.wait, g.wall) for g in found)
     kept = [g for g in found if max(g.cpu, g.wait) >= RELEVANT * whole]
     return tuple(sorted(kept, key=lambda g: (-max(g.cpu, g.wait), g.file, g.function)))
-
-
-def sentence(gain: Gain) -> str:
-    """ "library/lyrics.py:57 themes: +0.31 ms of processor time (in re.compile)"."""
-    if gain.file:
-        where = f"{gain.file}:{gain.line}" + (f" {gain.function}" if gain.function else "")
-    else:
-        where = "outside the project's code"
-    computes = gain.cpu >= gain.wait
-    large, small = (gain.cpu, gain.wait) if computes else (gain.wait, gain.cpu)
-    words = ("of processor time", "waiting") if computes else ("waiting", "of processor time")
-    text = f"{where}: {_short(large)} {words[0]}"
-    if small >= large / 4:
-        text += f" and {_short(small)} {words[1]}"
-    if gain.into:
-        text += f" (in {gain.into})"
-    return text + (", new on head" if gain.new else "")
-
-
-def _short(seconds: float) -> str:
-    """Two figures: +0.31 ms, +3.0 ms, +120 ms, +8.8 us."""
-    scale, unit = (1e3, "ms") if abs(seconds) >= 1e-5 else (1e6, "us")
-    value = seconds * scale
-    digits = max(0, 1 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:+.{min(digits, 3)}f} {unit}"
 
 
 def _with(profile: Profile, caveat: str) -> Profile:

@@ -60,14 +60,18 @@ def test_planted_changes_get_the_answer_their_header_names(
     }
     assert header(patch, "Case") in blocking
     assert header(patch, "Cause") in " ".join(report["verdict"]["reasons"])
+    # With the plan, where the header names one.
+    causes = re.findall(r"^Cause: (.+)$", patch.read_text(), re.MULTILINE)
+    told = [json.dumps(row["cause"]) for row in report["comparisons"] if row["blocking"]]
+    assert any(all(cause in text for cause in causes) for text in told)
 
 
 def test_the_first_line_of_an_n_plus_one(applied: Callable[[Path], Project]) -> None:
-    """It names the endpoint, the queries before and after, and the statement with its calls."""
+    """It names the endpoint, the queries before and after, the statement with its calls, and the code."""
     ended, _ = applied(ROOT / "tests" / "regressions" / "D1-playlist-artist-in-loop.patch").run()
     assert re.match(
         r"blocked: GET /\S+ .*: 3 -> [\d.]+ queries; SELECT \.\.\. FROM artists WHERE artists\.id = \$1\S* "
-        r"ran [\d.]+ times \(was 0\)",
+        r"ran [\d.]+ times \(was 0\); from examples/library/library/services/rows\.py:\d+ song_row",
         ended.first,
     ), ended.first
 

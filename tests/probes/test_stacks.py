@@ -19,8 +19,10 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, FileSystemLoader
 
+from gate.explain import longer
+from gate.model import Gain
 from gate.probes import stacks
-from gate.probes.stacks import Function, Gain, Profile, Spot, gained, read, sentence
+from gate.probes.stacks import Function, Profile, Spot, gained, read
 
 MS = 1_000_000  # nanoseconds
 Frame = tuple[str, str, int]  # file, function, line
@@ -448,7 +450,7 @@ GAIN = Gain(
     ],
 )
 def test_a_gain_is_said_in_a_sentence(gain: Gain, text: str) -> None:
-    assert sentence(gain) == text
+    assert longer(gain) == text
 
 
 # ---- real programs
@@ -569,9 +571,8 @@ def test_a_template_s_lines_are_its_own(tmp_path: Path) -> None:
     )
     start, end = map(float, done.stdout.split())
     found = read(tmp_path / "samples", [(start, end)], tmp_path / "tree", requests=1, idle=[])
-    spot = found.spots[0]
-    assert (spot.file, spot.function) == ("templates/page.html", "")
-    assert spot.line in {3, 4}
+    lines = {spot.line for spot in found.spots if (spot.file, spot.function) == ("templates/page.html", "")}
+    assert lines & {3, 4}
 
 
 def test_a_short_computing_stretch_between_waits_is_seen(tmp_path: Path) -> None:
