@@ -131,16 +131,16 @@ class Gate:
 
     def measure(self) -> tuple[Run, str]:
         """The Run, and why base could not be measured where it should have been."""
+        needed = self._needed()
         with self.clock.phase("services", "starting Postgres and Redis"):
-            self._start_services()
+            self._start_services(needed)
         cores = self.stack.enter_context(reserved(self.options.cache / "state"))
         self.rig = Rig(self.clock, cores, whole=self.options.only == "*" and not self.options.suites)
         with self._blaming_services():
             return self._measured(self._install("head", self.sources.head.commit, self.sources.config))
 
-    def _start_services(self) -> None:
-        """One set for both sides, or one each where they are to differ."""
-        needed = self._needed()
+    def _start_services(self, needed: int) -> None:
+        """One set for both sides, or one each where they are to differ. needed: bytes of one side's data."""
         base = self.sources.config.services
         changes = self.options.changes
         head = changes.of_services(self.sources.config) if changes else base

@@ -98,7 +98,7 @@ def test_date_without_quotes_is_text() -> None:
             'timeout = "10s"',
             "zzz = 3",
             "unknown key 'zzz' in suites.endpoints; valid keys: headers, login, request, requests, rounds, "
-            "timeout, warmup",
+            "routes, timeout, warmup",
         ),
         (
             "version = 18",

