@@ -16,6 +16,7 @@ from gate.errors import BaselineError
 from gate.model import (
     BASELINE_SCHEMA,
     GATED,
+    GAUGES,
     METRICS,
     Accept,
     Case,
@@ -58,8 +59,8 @@ def _case(planned: PlannedCase, side: SideRun) -> dict[str, Any]:
         if sample.case == planned.case and sample.metric.kind is Kind.EXACT
     }
     seen = side.seen(planned.case) or Evidence(case=planned.case, side="head")
-    slower = {each.metric: each.value for each in side.slower if each.case == planned.case}
-    return ({"slower": slower} if slower else {}) | {
+    worse = {each.metric: each.value for each in side.worse if each.case == planned.case}
+    return ({"worse": worse} if worse else {}) | {
         "label": planned.label,
         "definition": planned.definition,
         "writes": planned.writes,
@@ -118,7 +119,7 @@ def _side(document: dict[str, Any], ref: str) -> SideRun:
     cases: list[PlannedCase] = []
     samples: list[Sample] = []
     evidence: list[Evidence] = []
-    slower: list[Accept] = []
+    worse: list[Accept] = []
     for identity, held in document["cases"].items():
         case = Case.parse(identity)
         cases.append(
@@ -126,7 +127,7 @@ def _side(document: dict[str, Any], ref: str) -> SideRun:
         )
         samples += [_sample(case, name, values) for name, values in held["metrics"].items()]
         evidence.append(_evidence(case, held))
-        slower += [_slower(case, name, value) for name, value in held.get("slower", {}).items()]
+        worse += [_worse(case, name, value) for name, value in held.get("worse", {}).items()]
     data_key = DataKey(
         dataset=key["dataset"],
         postgres=key["postgres"],
@@ -139,13 +140,14 @@ def _side(document: dict[str, Any], ref: str) -> SideRun:
         cases=tuple(cases),
         samples=tuple(samples),
         evidence=tuple(evidence),
-        slower=tuple(slower),
+        worse=tuple(worse),
     )
 
 
-def _slower(case: Case, name: str, value: float) -> Accept:
-    if name not in GATED or not (math.isfinite(value) and value >= 1):
-        raise ValueError(f"{case}: slower holds ratios from 1 of {' or '.join(GATED)}, not {name} {value}")
+def _worse(case: Case, name: str, value: float) -> Accept:
+    if name not in (*GATED, *GAUGES) or not (math.isfinite(value) and value >= 1):
+        told = f"{' or '.join(GATED)} as ratios from 1, {' or '.join(GAUGES)} as bytes"
+        raise ValueError(f"{case}: worse holds {told}, not {name} {value}")
     return Accept(case=case, metric=name, value=float(value))
 
 
@@ -189,7 +191,7 @@ def joined(sides: Iterable[SideRun]) -> SideRun | None:
         cases=tuple(planned for side in several for planned in side.cases),
         samples=tuple(sample for side in several for sample in side.samples),
         evidence=tuple(item for side in several for item in side.evidence),
-        slower=tuple(each for side in several for each in side.slower),
+        worse=tuple(each for side in several for each in side.worse),
     )
 
 
@@ -231,6 +233,6 @@ def updated(stored: SideRun | None, head: SideRun, cases: frozenset[Case] | None
         + tuple(s for s in head.samples if s.case in cases),
         evidence=tuple(e for e in stored.evidence if e.case not in cases)
         + tuple(e for e in head.evidence if e.case in cases),
-        slower=tuple(a for a in stored.slower if a.case not in cases)
-        + tuple(a for a in head.slower if a.case in cases),
+        worse=tuple(a for a in stored.worse if a.case not in cases)
+        + tuple(a for a in head.worse if a.case in cases),
     )

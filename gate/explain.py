@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 
 from gate.model import (
     CPU,
+    GAUGES,
+    MEMORY_GROWTH,
     SERVICES_CPU,
     Case,
     Cause,
@@ -31,7 +33,8 @@ from gate.model import (
 
 EXPLAINED = frozenset({Outcome.REGRESSED, Outcome.IMPROVED, Outcome.ACCEPTED})
 WORSE = frozenset({Outcome.REGRESSED, Outcome.ACCEPTED})
-_TOLD = frozenset({"case", "errors", "response.bytes"})  # by themselves: no plan and no stack explains them
+# By themselves: no plan and no stack explains them.
+_TOLD = frozenset({"case", "errors", "response.bytes", *GAUGES})
 KEPT = 10  # differences kept with a row; the rest are in the evidence
 
 _MEASURES: dict[str, tuple[str, Callable[[Statement], float]]] = {
@@ -58,6 +61,8 @@ def explained(
     def of(row: Comparison) -> Cause | None:
         if row.kind is Kind.TIMING:
             found = spent(row, base, head) if base else None
+        elif row.kind is Kind.GAUGE:
+            found = held(row)
         else:
             found = cause(row, before.get(row.case), after.get(row.case))
         look = looks.get(row.case)
@@ -143,6 +148,16 @@ def _place(gain: Gain) -> str:
     place = place if gain.file else "outside the project's code"
     place += f", called at {gain.caller}" if gain.caller else ""
     return place + (" (changed here)" if gain.touched else "")
+
+
+def held(row: Comparison) -> Cause | None:
+    """What more memory means, in words and bytes."""
+    if row.delta is None:
+        return None
+    if row.metric == MEMORY_GROWTH.name:
+        text = f"{number(round(row.delta))} more bytes per request stay in memory"
+        return Cause(summary=f"{text}, {number(round(row.delta * 1000 / 2**20, 1))} MB after 1,000 requests")
+    return Cause(summary=f"{number(round(row.delta / 2**20, 1))} MB more at the peak of the first requests")
 
 
 def spent(row: Comparison, base: SideRun, head: SideRun) -> Cause | None:

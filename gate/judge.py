@@ -14,6 +14,7 @@ from gate.baseline import joined
 from gate.budget import check_budgets
 from gate.config import Config, Policy
 from gate.explain import explained
+from gate.gauge import judge_memory
 from gate.model import (
     CPU,
     GATED,
@@ -70,7 +71,9 @@ def judge(run: Run, context: Context) -> Report:
     base, reasons = _base(run, context, head)
     rows = compare(base, head, known=run.plan.known if base or reasons else (), unusable=reasons)
     rows = explained(
-        apply_rules(rows + judge_times(run, _rules(run.plan, context.config)), run.plan.cases),
+        apply_rules(
+            rows + judge_times(run, _rules(run.plan, context.config)) + judge_memory(run), run.plan.cases
+        ),
         base,
         head,
         run.explanations,

@@ -95,6 +95,10 @@ TIME = Metric(name="time", unit="s", kind=Kind.TIMING)
 # work, and whose, and what is waiting.
 CPU = Metric(name="cpu", unit="s", kind=Kind.TIMING)
 SERVICES_CPU = Metric(name="cpu.services", unit="s", kind=Kind.TIMING)
+# Of the target's processes in one pair: what a request leaves behind, once the case is warm, and what the
+# first requests of the case take at most beyond what was held before.
+MEMORY_GROWTH = Metric(name="memory.growth", unit="bytes", kind=Kind.GAUGE)
+MEMORY_PEAK = Metric(name="memory.peak", unit="bytes", kind=Kind.GAUGE)
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -112,9 +116,12 @@ METRICS: dict[str, Metric] = {
         TIME,
         CPU,
         SERVICES_CPU,
+        MEMORY_GROWTH,
+        MEMORY_PEAK,
     )
 }
 GATED = (LATENCY.name, TIME.name)  # the timings that are judged; the others are shown beside them
+GAUGES = (MEMORY_GROWTH.name, MEMORY_PEAK.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -474,7 +481,10 @@ class SideInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accept:
-    """A row whose new value the pull request's own baseline edit accepts. value: of a time, the ratio."""
+    """A row whose new value the pull request's own baseline edit accepts.
+
+    value: of a time its ratio to base, else the metric's own.
+    """
 
     case: Case
     metric: str
@@ -485,14 +495,14 @@ class Accept:
 class SideRun:
     """One side's numbers: a Run cut to one side, or a stored baseline. What `compare` takes.
 
-    slower: of a baseline, the times that a pull request accepts, as ratios to its base.
+    worse: of a baseline, what a pull request accepts: times as ratios to its base, memory in bytes.
     """
 
     side: SideInfo
     cases: tuple[PlannedCase, ...]
     samples: tuple[Sample, ...]
     evidence: tuple[Evidence, ...] = ()
-    slower: tuple[Accept, ...] = ()
+    worse: tuple[Accept, ...] = ()
 
     def sample(self, case: Case, metric: str) -> Sample | None:
         return next((s for s in self.samples if s.case == case and s.metric.name == metric), None)

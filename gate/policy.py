@@ -12,9 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gate.explain import failure_of, number
+from gate.gauge import SHARE
 from gate.model import (
     ERRORS,
     GATED,
+    GAUGES,
     Accept,
     BudgetCheck,
     Case,
@@ -60,7 +62,7 @@ WRITING: dict[str, Rule] = READING | dict.fromkeys(
     ("sql.blocks", "sql.temp_blocks", "response.bytes", "sql.wal_records"), _WRITES
 )
 # What a reader should hear first when several totals of one case rose together.
-PRIORITY = ("case", *READING, *GATED)
+PRIORITY = ("case", *READING, *GATED, *GAUGES)
 
 _NOUNS = {
     "sql.calls": "queries",
@@ -72,6 +74,8 @@ _NOUNS = {
     "redis.commands": "Redis commands",
     "response.bytes": "response bytes",
     "errors": "failed requests",
+    "memory.growth": "bytes of memory left by a request",
+    "memory.peak": "bytes of memory at the peak",
 }
 
 
@@ -95,7 +99,7 @@ def _relieves(row: Comparison) -> bool:
     """Better by more than what would be let through as worse: a whole query, or 2 % of the blocks."""
     if row.outcome is not Outcome.IMPROVED or row.base is None or row.head is None:
         return False
-    if row.kind is Kind.TIMING:
+    if row.kind is not Kind.EXACT:
         return False
     if row.metric == "sql.calls":
         return row.head <= row.base - 1
@@ -107,8 +111,8 @@ def _ruled(
 ) -> Comparison:
     if row.outcome is Outcome.MISSING:
         return dataclasses.replace(row, level=Level.BLOCK, blocking=True)
-    if row.kind is Kind.TIMING:
-        # The rule of timings has weighed what is allowed already: what it calls regressed blocks.
+    if row.kind is not Kind.EXACT:
+        # The rules of times and memory have weighed what is allowed: what they call regressed blocks.
         worse = row.outcome is Outcome.REGRESSED
         return dataclasses.replace(row, level=Level.BLOCK, blocking=True) if worse else row
     rule = (WRITING if writes else READING)[row.metric]
@@ -152,11 +156,12 @@ def accept(
 def _accepted(row: Comparison, base: SideRun | None, edited: SideRun, head: SideRun) -> bool:
     if row.outcome is Outcome.MISSING:
         return base is not None and base.has(row.case) and not edited.has(row.case)
-    if row.kind is Kind.TIMING:
-        named = {each.value for each in edited.slower if (each.case, each.metric) == (row.case, row.metric)}
-        named -= {each.value for each in base.slower if each.case == row.case} if base else set()
-        ratio, room = row.ratio or math.inf, 1 + (row.allowed or 0.0)
-        return any(value is not None and ratio <= value * room for value in named)
+    if row.kind is not Kind.EXACT:
+        named = {each.value for each in edited.worse if (each.case, each.metric) == (row.case, row.metric)}
+        named -= {each.value for each in base.worse if each.case == row.case} if base else set()
+        found = (row.ratio if row.kind is Kind.TIMING else row.head) or math.inf
+        room = 1 + (SHARE if row.allowed is None else row.allowed)
+        return any(each is not None and found <= each * room for each in named)
     if row.metric == "errors" or row.head is None:
         return False
     sample = edited.sample(row.case, row.metric)

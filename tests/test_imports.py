@@ -23,6 +23,7 @@ PURE = {
     "baseline",
     "judge",
     "timing",
+    "gauge",
     "redact",
     "schema",
     "toml",

@@ -104,12 +104,13 @@ def head_of(report: Report) -> SideRun:
     head = run_of(report).cut("head")
     if head is None:
         raise ConfigError("this report holds no measurement of head", hint="measure again: perf-gate run")
-    slower = tuple(
-        Accept(case=row.case, metric=row.metric, value=round(row.ratio, 4))
+    worse = tuple(
+        Accept(case=row.case, metric=row.metric, value=round(value, 4))
         for row in report.comparisons
-        if row.kind is Kind.TIMING and row.outcome in (Outcome.REGRESSED, Outcome.ACCEPTED) and row.ratio
+        if row.outcome in (Outcome.REGRESSED, Outcome.ACCEPTED) and row.kind is not Kind.EXACT
+        if (value := row.ratio if row.kind is Kind.TIMING else row.head)
     )
-    return baseline.storable(dataclasses.replace(head, slower=slower))
+    return baseline.storable(dataclasses.replace(head, worse=worse))
 
 
 def named_cases(names: tuple[str, ...], *sides: SideRun | None) -> frozenset[Case]:

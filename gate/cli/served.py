@@ -24,6 +24,8 @@ from gate.model import (
     CPU,
     ERRORS,
     LATENCY,
+    MEMORY_GROWTH,
+    MEMORY_PEAK,
     METRICS,
     RESPONSE_BYTES,
     SERVICES_CPU,
@@ -36,6 +38,7 @@ from gate.model import (
     Side,
     SideName,
 )
+from gate.probes import memory
 from gate.probes.cores import move, pinned
 from gate.probes.counts import Counter
 from gate.probes.cpu import cpu_seconds
@@ -134,6 +137,7 @@ class EndpointPair:
         self.rig = rig
         self.account = account
         self.padding = padding
+        self.peaked: set[tuple[Case, SideName]] = set()
 
     def measure(self) -> None:
         """Raises Lost where an application stops answering, GateError where it does not start."""
@@ -212,7 +216,8 @@ class EndpointPair:
         """Warm up, look, send the fixed list, look again: the difference is the work of the case."""
         case = _next(worker)
         plan, seen = self.plan, self.account.seen[one.side.name]
-        warm = one.ask(lambda: worker.visit(plan.warmup, warmup=True))
+        with self._peaking(case, one):
+            warm = one.ask(lambda: worker.visit(plan.warmup, warmup=True))
         before = one.counter.snapshot()
         pids = one.side.pids + one.prepared.services
         used, started = cpu_seconds(pids), time.monotonic()
@@ -268,6 +273,7 @@ class EndpointPair:
         size, visits = self._turns(case, served, workers)
         pids = {name: (one.side.pids, one.prepared.services) for name, one in served.items()}
         turn = dict.fromkeys(served, 0)
+        held = {name: memory.resident(one.side.pids) for name, one in served.items()}
         for name in self.account.order(tuple(served), visits):
             seen, worker = self.account.seen[name], workers[name]
             turn[name] += 1
@@ -282,6 +288,24 @@ class EndpointPair:
             if answer.failures:
                 seen.fail(case, len(answer.failures) / size, answer.failures[0])
                 return
+        for name, one in served.items():
+            first, last = held[name], memory.resident(one.side.pids)
+            if first is not None and last is not None:
+                self.account.seen[name].add(case, MEMORY_GROWTH, [(last - first) / (size * turn[name])])
+
+    @contextmanager
+    def _peaking(self, case: Case, one: Served) -> Iterator[None]:
+        """What the first requests of a case take at most; later ones find their memory there already."""
+        if (case, one.side.name) in self.peaked:
+            yield
+            return
+        self.peaked.add((case, one.side.name))
+        before = memory.resident(one.side.pids)
+        memory.forget_peaks(one.side.pids)
+        yield
+        top = memory.peak(one.side.pids)
+        if before is not None and top is not None:
+            self.account.seen[one.side.name].add(case, MEMORY_PEAK, [max(0, top - before)])
 
     def _turns(
         self, case: Case, served: Mapping[SideName, Served], workers: Mapping[SideName, EndpointWorker]
@@ -291,7 +315,8 @@ class EndpointPair:
         slowest = 0.0
         with self.account.warming():
             for name, one in served.items():
-                answer = one.ask(lambda name=name: workers[name].visit(self.plan.warmup, warmup=True))  # type: ignore[misc]
+                with self._peaking(case, one):
+                    answer = one.ask(lambda name=name: workers[name].visit(self.plan.warmup, warmup=True))  # type: ignore[misc]
                 values = sorted(answer.values)
                 slowest = max(slowest, values[len(values) // 2] if values else 0.0)
         wanted = self.rig.learned.requests.setdefault(case, requests(slowest, self.plan.rounds))

@@ -47,7 +47,7 @@ def row(outcome: Outcome = Outcome.REGRESSED, ratio: float = 1.2) -> Comparison:
 
 
 def slower(ratio: float, *, name: str = "latency") -> SideRun:
-    return dataclasses.replace(HEAD, slower=(Accept(case=LIST, metric=name, value=ratio),))
+    return dataclasses.replace(HEAD, worse=(Accept(case=LIST, metric=name, value=ratio),))
 
 
 def test_a_time_that_the_rule_calls_regressed_blocks() -> None:
@@ -89,7 +89,7 @@ def test_what_base_has_accepted_already_accepts_nothing_more() -> None:
 def test_an_accepted_slowdown_survives_its_file() -> None:
     """It stands beside the counts of its case."""
     text = baseline.to_text(slower(1.25), LIST.suite)
-    assert baseline.from_text(text, name="f").slower == (Accept(case=LIST, metric="latency", value=1.25),)
+    assert baseline.from_text(text, name="f").worse == (Accept(case=LIST, metric="latency", value=1.25),)
 
 
 @pytest.mark.parametrize("held", ['"latency": 0.5', '"sql.calls": 2', '"latency": "much"'])
