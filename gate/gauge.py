@@ -78,7 +78,7 @@ def _row(
     centre: Centre,
     sure: tuple[bool, bool],
 ) -> Comparison:
-    base, head = (statistics.median(values[name]) for name in ("base", "head"))
+    base, head = (float(round(statistics.median(values[name]))) for name in ("base", "head"))
     allowed, (more, less) = _allowed(metric, values), sure
     outcome = Outcome.EQUIVALENT
     if more and centre.estimate >= allowed:
