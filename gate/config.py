@@ -393,9 +393,16 @@ FINDINGS = ("n+1", "loop", "row-by-row", "spill", "unused-index")
 class AcceptedFinding(Table):
     """A finding that is as it should be. case: a glob over "suite/name[parameters]", or an index's name."""
 
-    finding: Literal["n+1", "loop", "row-by-row", "spill", "unused-index"]
+    finding: str
     case: str
     reason: Annotated[str, Field(min_length=1)]
+
+    @field_validator("finding")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in FINDINGS:
+            raise ValueError(f"unknown finding {name!r}; there are {', '.join(FINDINGS)}")
+        return name
 
 
 class Policy(Table):

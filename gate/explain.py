@@ -25,6 +25,7 @@ from gate.model import (
     Explanation,
     Gain,
     Kind,
+    Level,
     Outcome,
     PlanChange,
     SideRun,
@@ -76,6 +77,7 @@ def explained(
 def to_look_into(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
     """The rows that got worse in a way that plans and stacks explain, those that block first."""
     rows = [row for row in comparisons if row.outcome in WORSE and row.metric not in _TOLD]
+    rows = [row for row in rows if row.blocking or row.level is Level.WARN]
     return tuple(sorted(rows, key=lambda row: (not row.blocking, str(row.case))))
 
 
@@ -139,6 +141,8 @@ def _short(seconds: float) -> str:
     """Two figures: +0.31 ms, +3.0 ms, +120 ms, +8.8 us."""
     scale, unit = (1e3, "ms") if abs(seconds) >= 1e-5 else (1e6, "us")
     value = seconds * scale
+    if not math.isfinite(value):
+        return f"{value} {unit}"
     digits = max(0, 1 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:+.{min(digits, 3)}f} {unit}"
 

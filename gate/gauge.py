@@ -23,7 +23,7 @@ from gate.model import (
 from gate.stats import Centre, holm, trimmed
 
 ENOUGH = 8  # pairs
-LEVEL = 0.01  # chance that anything at all is blocked in a clean run, by the test alone
+LEVEL = 0.01  # chance that anything at all is called worse in a clean run, by the test alone
 MEGABYTE = 2.0**20
 # Bytes a request that a process may grow by, and what a peak may rise by at least, whatever base's is.
 ALLOWED = {MEMORY_GROWTH.name: MEGABYTE / 1000, MEMORY_PEAK.name: MEGABYTE}
@@ -81,7 +81,7 @@ def _row(
     base, head = (float(round(statistics.median(values[name]))) for name in ("base", "head"))
     allowed, (more, less) = _allowed(metric, values), sure
     outcome = Outcome.EQUIVALENT
-    if more and centre.estimate >= allowed:
+    if more and centre.estimate >= allowed and head > 0:
         outcome = Outcome.REGRESSED
     elif less and centre.estimate <= -allowed:
         outcome = Outcome.IMPROVED

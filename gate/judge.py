@@ -68,7 +68,8 @@ def judge(run: Run, context: Context) -> Report:
     head = run.cut("head")
     if head is None:
         raise ValueError("a run without head cannot be judged")
-    base, reasons = _base(run, context, head)
+    unmeasured = context.unmeasured or run.plan.unmeasured
+    base, reasons = _base(run, dataclasses.replace(context, unmeasured=unmeasured), head)
     rows = compare(base, head, known=run.plan.known if base or reasons else (), unusable=reasons)
     rows = explained(
         apply_rules(
@@ -93,7 +94,7 @@ def judge(run: Run, context: Context) -> Report:
         head=head,
         against=run.plan.against,
         adoption=context.adoption,
-        untimed=context.unmeasured,
+        untimed=unmeasured,
     )
     measured = run.info("base")
     shown = measured or (base.side if base else None)
@@ -119,7 +120,7 @@ def judge(run: Run, context: Context) -> Report:
         accepts=accepts,
         coverage=_coverage(rows, run.routes),
         timeline=run.timeline,
-        caveats=run.caveats,
+        caveats=tuple(dict.fromkeys((*run.caveats, *(c for e in run.explanations for c in e.caveats)))),
     )
 
 
@@ -137,7 +138,15 @@ def held_against(report: Report, base: Report, context: Context) -> Report:
         run.plan, against="stored", base=(), timed=(), known=tuple(planned.case for planned in earlier.cases)
     )
     head = tuple(side for side in run.sides if side.name == "head")
-    return judge(dataclasses.replace(run, plan=plan, sides=head), dataclasses.replace(context, stored=stored))
+    # What stood behind a row was seen against another base.
+    run = dataclasses.replace(
+        run,
+        plan=plan,
+        sides=head,
+        explanations=(),
+        storage=tuple(table for table in run.storage if table.side == "head"),
+    )
+    return judge(run, dataclasses.replace(context, stored=stored))
 
 
 def run_of(report: Report) -> Run:
@@ -162,7 +171,7 @@ def run_of(report: Report) -> Run:
 
 def _structural(run: Run, context: Context, head: SideRun, base: SideRun | None) -> tuple[Finding, ...]:
     policy = context.config.policy if context.config else Policy()
-    return structural(head, base, policy, storage=run.storage)
+    return structural(head, base, policy, known=run.plan.known, storage=run.storage)
 
 
 def _rules(plan: Plan, config: Config | None) -> dict[Case, TimingRule]:

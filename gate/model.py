@@ -447,6 +447,7 @@ class Plan:
     base: the cases measured on base too: all of them where it is timed, else those without stored counts.
     timed: the cases timed side by side, in the order of `cases`; none where base is not live.
     screen: pairs of the screen. untimed: why nothing is timed side by side, where something could be.
+    unmeasured: why base could not be measured, where it should have been; empty otherwise.
     """
 
     against: str
@@ -462,6 +463,7 @@ class Plan:
     timed: tuple[TimedCase, ...] = ()
     screen: int = 8
     untimed: str = ""
+    unmeasured: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,8 +111,11 @@ def _ruled(
 ) -> Comparison:
     if row.outcome is Outcome.MISSING:
         return dataclasses.replace(row, level=Level.BLOCK, blocking=True)
-    if row.kind is not Kind.EXACT:
-        # The rules of times and memory have weighed what is allowed: what they call regressed blocks.
+    if row.kind is Kind.GAUGE:
+        # Of one screen alone, without a confirm: enough to look at, not to stop a merge.
+        return dataclasses.replace(row, level=Level.WARN) if row.outcome is Outcome.REGRESSED else row
+    if row.kind is Kind.TIMING:
+        # The rule of times has weighed what is allowed: what it calls regressed blocks.
         worse = row.outcome is Outcome.REGRESSED
         return dataclasses.replace(row, level=Level.BLOCK, blocking=True) if worse else row
     rule = (WRITING if writes else READING)[row.metric]
@@ -158,7 +161,12 @@ def _accepted(row: Comparison, base: SideRun | None, edited: SideRun, head: Side
         return base is not None and base.has(row.case) and not edited.has(row.case)
     if row.kind is not Kind.EXACT:
         named = {each.value for each in edited.worse if (each.case, each.metric) == (row.case, row.metric)}
-        named -= {each.value for each in base.worse if each.case == row.case} if base else set()
+        same = (
+            (each for each in base.worse if (each.case, each.metric) == (row.case, row.metric))
+            if base
+            else ()
+        )
+        named -= {each.value for each in same}
         found = (row.ratio if row.kind is Kind.TIMING else row.head) or math.inf
         room = 1 + (SHARE if row.allowed is None else row.allowed)
         return any(each is not None and found <= each * room for each in named)

@@ -7,19 +7,16 @@ memory, and an index that nothing measured uses. What base does as well is a not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from gate.config import Policy
+from gate.config import FINDINGS, Policy
 from gate.explain import brief, number
 from gate.model import Case, Evidence, Finding, Index, Level, SideRun, Statement, Storage
 
-N_PLUS_ONE = "n+1"
-LOOP = "loop"
-ROW_BY_ROW = "row-by-row"
-SPILL = "spill"
-UNUSED_INDEX = "unused-index"
+N_PLUS_ONE, LOOP, ROW_BY_ROW, SPILL, UNUSED_INDEX = FINDINGS
 
 _SLOPE = 0.3  # calls for each further row of the page; a loop has 1, less where rows share a parent
 _MANY = 10  # calls of one statement in one request that are a loop whatever the page's size
@@ -45,36 +42,66 @@ def structural(
     base: SideRun | None,
     policy: Policy,
     *,
+    known: Collection[Case] = (),
     storage: Sequence[Storage] = (),
 ) -> tuple[Finding, ...]:
     """Everything found on head, in the order of its cases.
 
-    base: None where nothing is known of it: then nothing is known to be new, and all are notes.
+    base: None where nothing is known of it. Only what base does not do although it was counted there, or
+    what a case does that is not among the known ones of base, is new; the rest are notes.
     storage: of both sides; without base's, no index is known to be new.
     """
-    before = list(_seen(base)) if base else []
-    found = [_finding(seen, policy, new=base is not None and _new(seen, before)) for seen in _seen(head)]
+    before, after = (tuple(_seen(side)) if side else () for side in (base, head))
+    counted = {evidence.case for evidence in base.evidence} if base else set()
     tables = {side: [table for table in storage if table.side == side] for side in ("base", "head")}
     indexes = _idle(tables["head"], tables["base"]) if tables["base"] else ()
-    return (*found, *(_index_finding(index, policy) for index in indexes))
+    return (
+        *(_finding(seen, policy, _since(seen, before, after, counted, known)) for seen in after),
+        *(_index_finding(index, policy) for index in indexes),
+    )
 
 
-def _new(seen: _Seen, before: Sequence[_Seen]) -> bool:
+class _Since(StrEnum):
+    """Whether base does the same. unknown: base's work in this case is not known."""
+
+    HEAD = "head"
+    BASE = "base"
+    UNKNOWN = "unknown"
+
+
+def _since(
+    seen: _Seen,
+    before: Sequence[_Seen],
+    after: Sequence[_Seen],
+    counted: Collection[Case],
+    known: Collection[Case],
+) -> _Since:
     """A statement that is merely written anew is the one that base has there and head has no more."""
-    same = [other for other in before if (other.name, other.case.name) == (seen.name, seen.case.name)]
-    return not any(other.key == seen.key for other in same) and not same
+    if seen.case not in counted:
+        return _Since.HEAD if counted and seen.case not in known else _Since.UNKNOWN
+    was, now = (
+        [other.key for other in several if (other.name, other.case.name) == (seen.name, seen.case.name)]
+        for several in (before, after)
+    )
+    if seen.key in was:
+        return _Since.BASE
+    gone = len(set(was) - set(now))
+    added = [key for key in dict.fromkeys(now) if key not in was]
+    return _Since.BASE if added.index(seen.key) < gone else _Since.HEAD
 
 
-def _finding(seen: _Seen, policy: Policy, *, new: bool) -> Finding:
-    level, text = _judged(seen.name, str(seen.case), seen.text, policy, new=new)
+def _finding(seen: _Seen, policy: Policy, since: _Since) -> Finding:
+    level, text = _judged(seen.name, str(seen.case), seen.text, policy, since)
     return Finding(name=seen.name, level=level, text=text, case=seen.case)
 
 
-def _judged(name: str, subject: str, text: str, policy: Policy, *, new: bool) -> tuple[Level, str]:
+def _judged(name: str, subject: str, text: str, policy: Policy, since: _Since) -> tuple[Level, str]:
     for each in policy.accepted:
         if each.finding == name and fnmatchcase(subject, each.case):
             return Level.NOTE, f"{text} (accepted: {each.reason})"
-    return (policy.findings.get(name, Level.WARN), text) if new else (Level.NOTE, f"{text}, as on base")
+    if since is _Since.HEAD:
+        return policy.findings.get(name, Level.WARN), text
+    return Level.NOTE, f"{text}, as on base" if since is _Since.BASE else text
 
 
 def _seen(side: SideRun) -> Iterator[_Seen]:
@@ -156,13 +183,14 @@ def _commands(evidence: Evidence, name: str) -> float:
 
 
 def _idle(head: Iterable[Storage], base: Iterable[Storage]) -> list[tuple[Storage, Index, int]]:
-    """Indexes that only head has and nothing has used; with the table's bytes on base, 0 where unknown."""
+    """Indexes that only head has, on tables of base, and nothing has used; with the table's bytes there."""
     known = {(table.table, index.definition) for table in base for index in table.indexes}
     sizes = {table.table: table.bytes for table in base}
     return [
-        (table, index, sizes.get(table.table, 0))
+        (table, index, sizes[table.table])
         for table in head
         for index in table.indexes
+        if table.table in sizes
         if not index.unique and not index.scans and (table.table, index.definition) not in known
     ]
 
@@ -171,9 +199,8 @@ def _index_finding(idle: tuple[Storage, Index, int], policy: Policy) -> Finding:
     table, index, before = idle
     text = f"index {index.name} on {table.table} {index.definition} is used by no measured case"
     text += f"; it takes {_megabytes(index.bytes)}"
-    if before:
-        text += f", the table with its indexes {_megabytes(before)} -> {_megabytes(table.bytes)}"
-    level, text = _judged(UNUSED_INDEX, index.name, text, policy, new=True)
+    text += f", the table with its indexes {_megabytes(before)} -> {_megabytes(table.bytes)}"
+    level, text = _judged(UNUSED_INDEX, index.name, text, policy, _Since.HEAD)
     return Finding(name=UNUSED_INDEX, level=level, text=text)
 
 

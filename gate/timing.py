@@ -42,6 +42,7 @@ LEVEL = 0.01  # chance that a run of clean cases is blocked, over all of them
 BOUND = 0.95  # of the bound that has to lie below `detect`
 POWER = 0.95  # with which the confirm is to catch a slowdown of `detect`
 FLAG = 0.7  # share of `allowed` from which a median in the screen is suspect
+SEEN = 0.5  # share of `allowed` that the screen must have seen too, for a block
 SCREEN_PAIRS = 5  # below this a screen proves nothing: a spike cannot be told from the rest
 FEWEST, MOST = 12, 60  # pairs that a confirm is planned with
 # Pairs that decide where the time budget ended it sooner: when that is has nothing to do with the values.
@@ -261,19 +262,22 @@ def _by_confirm(series: Series, centre: Centre, rule: TimingRule, level: float, 
 
 
 def _agreed(decision: Decision, screen: Centre, rule: TimingRule) -> Decision:
-    """A block, unless the screen contradicts it: it saw no slowdown for sure, and surely not such a one.
+    """A block, unless the screen did not see the half of what is allowed, or is sure of much less.
 
     What only one of two environments shows, built alike from the same sources, is theirs and not the code's:
-    where memory happened to lie, a page cache, a plan. This only ever withholds a block.
+    where memory happened to lie, a page cache, a neighbour. Within one environment its pairs agree on it
+    however many they are. This only ever withholds a block.
     """
-    centre, most = decision.centre, screen.upper(1 - LEVEL)
-    if centre is None or centre.lower(decision.confidence) <= most:
+    centre = decision.centre
+    if centre is None:
         return decision
-    if screen.above(math.log1p(rule.margin)) <= LEVEL:
+    seen = screen.estimate >= SEEN * math.log1p(rule.allowed)
+    alike = centre.lower(decision.confidence) <= screen.upper(1 - LEVEL)
+    if seen and (alike or screen.above(math.log1p(rule.margin)) <= LEVEL):
         return decision
     text = (
         f"the confirm saw {_signed(centre.estimate)}, the screen, in another environment, "
-        f"no more than {_signed(most)}"
+        f"{_signed(screen.estimate)}"
     )
     return dataclasses.replace(
         decision,

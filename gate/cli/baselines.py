@@ -108,7 +108,7 @@ def head_of(report: Report) -> SideRun:
         Accept(case=row.case, metric=row.metric, value=round(value, 4))
         for row in report.comparisons
         if row.outcome in (Outcome.REGRESSED, Outcome.ACCEPTED) and row.kind is not Kind.EXACT
-        if (value := row.ratio if row.kind is Kind.TIMING else row.head)
+        if (value := row.ratio if row.kind is Kind.TIMING else row.head) and value >= 1
     )
     return baseline.storable(dataclasses.replace(head, worse=worse))
 

@@ -7,9 +7,10 @@ What cannot be looked into is a caveat; it changes no verdict.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from gate.cli.prepared import Prepared, Rig
 from gate.errors import GateError
 from gate.model import Case, Caveat, Explanation, Plan, Side, SideName
 from gate.probes import stacks
-from gate.probes.plans import QueryPlan, changed, explaining, unstable
+from gate.probes.plans import Explained, QueryPlan, changed, explaining, unstable
 from gate.suites import benchmarks, endpoints
-from gate.suites.worker import WorkerDied
+from gate.suites.worker import Visit, WorkerDied
 from gate.target.process import launch
 
 CASES = 6  # looked into, those that block first
@@ -28,7 +29,10 @@ CASES = 6  # looked into, those that block first
 # a few per cent of processor time in one function among many do not.
 COUNTED, SLOWER = 1.0, 3.0
 VISITS = 10  # a side at an endpoint, in turns with the other one
-MOST = 1000  # of them at a benchmark, whose rounds are short
+TURNS = 1000  # of them at a benchmark, whose rounds are short
+BUDGET = 60.0  # seconds for all cases; what comes later is not looked into
+# Plans and functions kept of a case, and lines and characters of each: a comment has no room for more.
+MOST, LONGEST, WIDEST = 3, 60, 200
 REQUESTS = 3  # of which the plans are read
 _IDLE = 0.3  # seconds in which nothing is asked, to know a server's own stacks by
 _SEED = 1
@@ -43,6 +47,17 @@ class _Seen:
     windows: list[Window] = field(default_factory=list)
     requests: int = 0
     plans: tuple[QueryPlan, ...] = ()
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What every look of a run shares. deadline: by the monotonic clock."""
+
+    plan: Plan
+    rig: Rig
+    writes: Collection[Case]
+    deadline: float
 
 
 @dataclass(slots=True)
@@ -56,13 +71,20 @@ class _Watched:
     idle: list[Window] = field(default_factory=list)
     seen: dict[Case, _Seen] = field(default_factory=dict)
 
-    @contextmanager
-    def window(self, case: Case, requests: int) -> Iterator[None]:
+    def visit(self, case: Case, requests: int, ask: Callable[[], Visit]) -> bool:
+        """Ask, and keep when that was. Failing requests do other work, and none at all are no window."""
         started = time.monotonic()
-        yield
+        answer = ask()
+        if answer.failures or not answer.values:
+            return False
         seen = self.seen.setdefault(case, _Seen())
         seen.windows.append((started, time.monotonic()))
         seen.requests += requests
+        return True
+
+    def explained(self, case: Case, found: Explained, missing: str) -> None:
+        seen = self.seen.setdefault(case, _Seen())
+        seen.plans, seen.missing = found.plans, missing
 
     def rest(self) -> None:
         started = time.monotonic()
@@ -89,18 +111,23 @@ def look_into(
     sides: both. slower: cases of which it is the time. touched: files that the change edits.
     """
     found: list[Explanation] = []
-    todo = {case: SLOWER if case in slower else COUNTED for case in cases}
+    writes = {planned.case for planned in plan.cases if planned.writes}
+    readers_first = sorted(cases, key=lambda case: case in writes)
+    todo = {case: SLOWER if case in slower else COUNTED for case in readers_first}
+    deadline = time.monotonic() + BUDGET
     for suite, look in (("endpoints", _served), ("benchmarks", _benched)):
         mine = {case: seconds for case, seconds in todo.items() if case.suite == suite}
         if not mine:
             continue
         try:
             with ExitStack() as stack:
-                watched = look(mine, sides, plan, rig, stack)
+                watched = look(mine, sides, _Terms(plan, rig, writes, deadline), stack)
                 time.sleep(stacks.SETTLED)
                 found += [_explained(case, watched, touched) for case in mine]
-        except (GateError, WorkerDied, OSError, ValueError) as error:
-            caveat = Caveat(code="not-explained", text=f"the cause could not be looked into: {error}")
+        except (GateError, WorkerDied, OSError) as error:
+            # Not the text of an OSError, which names paths of this machine.
+            told = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
+            caveat = Caveat(code="not-explained", text=f"the cause could not be looked into: {told}")
             found += [Explanation(case=case, caveats=(caveat,)) for case in mine]
     return tuple(found)
 
@@ -109,14 +136,22 @@ def _explained(case: Case, watched: Mapping[SideName, _Watched], touched: frozen
     base, head = (watched[name].profile(case) for name in ("base", "head"))
     before, after = (watched[name].seen.get(case, _Seen()).plans for name in ("base", "head"))
     shaky = frozenset(unstable(before)) | frozenset(unstable(after))
-    notes = dict.fromkeys((*base.caveats, *head.caveats))
+    missing = (watched[name].seen.get(case, _Seen()).missing for name in ("base", "head"))
+    notes = dict.fromkeys(filter(None, (*base.caveats, *head.caveats, *missing)))
+    plans = [change for change in changed(before, after) if change.fingerprint not in shaky]
     return Explanation(
         case=case,
-        plans=tuple(change for change in changed(before, after) if change.fingerprint not in shaky),
-        gains=tuple(
-            dataclasses.replace(each, touched=each.file in touched) for each in stacks.gained(base, head)
+        plans=tuple(
+            dataclasses.replace(change, lines=tuple(line[:WIDEST] for line in change.lines[:LONGEST]))
+            for change in plans[:MOST]
         ),
-        caveats=tuple(Caveat(code="stacks", text=note) for note in notes),
+        gains=tuple(
+            dataclasses.replace(
+                gain, text=gain.text[:WIDEST], caller=gain.caller[:WIDEST], touched=gain.file in touched
+            )
+            for gain in stacks.gained(base, head)[:MOST]
+        ),
+        caveats=tuple(Caveat(code="not-explained", text=note) for note in notes),
     )
 
 
@@ -131,8 +166,9 @@ def _watching(prepared: Prepared, name: str, rig: Rig, stack: ExitStack) -> _Wat
 
 
 def _served(
-    cases: Mapping[Case, float], sides: Mapping[SideName, Prepared], plan: Plan, rig: Rig, stack: ExitStack
+    cases: Mapping[Case, float], sides: Mapping[SideName, Prepared], terms: _Terms, stack: ExitStack
 ) -> Mapping[SideName, _Watched]:
+    plan, rig = terms.plan, terms.rig
     watched = {name: _watching(prepared, "look", rig, stack) for name, prepared in sides.items()}
     started = {
         name: stack.enter_context(
@@ -147,22 +183,23 @@ def _served(
         values: list[float] = []
         for worker in workers.values():
             worker.next()
-            values += worker.visit(plan.warmup, warmup=True).values
+            values += worker.visit(2).values
+            if sum(values) * plan.warmup < seconds:  # a slow case is not asked for minutes to be warm
+                values += worker.visit(plan.warmup, warmup=True).values
         middle = sorted(values)[len(values) // 2] if values else 0.0
         size = max(1, int(seconds / VISITS / middle)) if middle else 1
+        if case in terms.writes:  # a value may be good for one write only
+            size = min(size, max(1, plan.rounds // VISITS))
         for one in watched.values():
             one.rest()
         for name in _turns(watched, VISITS):
-            with watched[name].window(case, size):
-                workers[name].visit(size)
-    for one in watched.values():
-        with explaining(one.prepared.running, one.database) as explainer:
-            worker = _asking(one, tuple(cases), rig, stack)
-            for case in cases:
-                worker.next()
+            if time.monotonic() < terms.deadline:
+                watched[name].visit(case, size, functools.partial(workers[name].visit, size))
+        for name, one in watched.items():
+            with explaining(one.prepared.running, one.database) as explainer:
                 mark = explainer.mark()
-                worker.visit(REQUESTS)
-                one.seen.setdefault(case, _Seen()).plans = explainer.since(mark).plans
+                workers[name].visit(REQUESTS)
+                one.explained(case, explainer.since(mark), explainer.missing)
     return watched
 
 
@@ -184,8 +221,9 @@ def _turns(names: Iterable[SideName], visits: int) -> Iterator[SideName]:
 
 
 def _benched(
-    cases: Mapping[Case, float], sides: Mapping[SideName, Prepared], _: Plan, rig: Rig, stack: ExitStack
+    cases: Mapping[Case, float], sides: Mapping[SideName, Prepared], terms: _Terms, stack: ExitStack
 ) -> Mapping[SideName, _Watched]:
+    rig = terms.rig
     watched = {name: _watching(prepared, "look_benchmarks", rig, stack) for name, prepared in sides.items()}
     workers = {}
     for name, one in watched.items():
@@ -198,19 +236,18 @@ def _benched(
         )
         stack.callback(workers[name].close)
     for case, seconds in cases.items():
-        terms = rig.learned.terms.get(case)
+        called = rig.learned.terms.get(case)
         for name in sorted(workers):
             workers[name].next()
-            terms = workers[name].prepare(terms) or terms
+            called = workers[name].prepare(called) or called
         for one in watched.values():
             one.rest()
-        if terms is None or not terms.visits:
+        if called is None or not called.visits:
             continue
-        ended = time.monotonic() + 2 * seconds
-        for name in _turns(watched, MOST):
-            with watched[name].window(case, terms.rounds * terms.loops):
-                workers[name].visit(terms.rounds)
-            if name == "head" and time.monotonic() > ended:
+        ended = min(time.monotonic() + 2 * seconds, terms.deadline)
+        for name in _turns(watched, TURNS):
+            ask = functools.partial(workers[name].visit, called.rounds)
+            if not watched[name].visit(case, called.rounds * called.loops, ask) or time.monotonic() > ended:
                 break
         for worker in workers.values():
             worker.finish()

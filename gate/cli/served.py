@@ -51,6 +51,7 @@ VISITS = 10  # turns a side has at one case in a pair
 # Seconds of timed requests a side is to have at one case in a pair; between them and the patience a slow
 # endpoint has FEW requests, for a median of fewer is worth little.
 SECONDS, PATIENCE, FEW = 0.3, 2.0, 25
+GROWING = 50  # requests in a pair, below which what they leave in memory says nothing
 PARALLEL = 1.1  # processor seconds per second above which a request keeps more than one core busy
 
 T = TypeVar("T")
@@ -188,6 +189,8 @@ class EndpointPair:
                 due = [case for case in group if case in self._counted(name)]
                 mine = [case for case in timed if case in self.step.cases(name)]
                 if due:
+                    # Whether a request keeps several cores busy shows only where it may use them.
+                    move(one.side.pids, self.rig.cores.available)
                     workers[name] = self._open(one, due + mine if writes else due, "count", stack)
                     with self.rig.clock.phase("count"), self.account.warming():
                         for _ in due:
@@ -290,7 +293,8 @@ class EndpointPair:
                 return
         for name, one in served.items():
             first, last = held[name], memory.resident(one.side.pids)
-            if first is not None and last is not None:
+            # Memory is taken in steps: over few requests one of them would look like a leak.
+            if first is not None and last is not None and size * turn[name] >= GROWING:
                 self.account.seen[name].add(case, MEMORY_GROWTH, [(last - first) / (size * turn[name])])
 
     @contextmanager
@@ -349,7 +353,7 @@ def _routes(head: Served) -> tuple[Route, ...]:
     if config is None or config.routes is None:
         return ()
     if config.routes.openapi is not None:
-        found = routes.described(head.side, config.routes.openapi)
+        found = routes.described(head.side, config.routes.openapi, config)
     else:
         what = "suites.endpoints.routes.command"
         log = head.prepared.logs / "routes.log"

@@ -37,9 +37,11 @@ from gate.judge import judge
 from gate.model import (
     ERRORS,
     Case,
+    Caveat,
     Comparison,
     DataKey,
     Environment,
+    Explanation,
     Kind,
     Plan,
     Report,
@@ -88,9 +90,10 @@ def execute(options: Options, notify: Notify) -> Outcome:
         run, unmeasured = gate.measure()
         context = context_of(sources, options, unmeasured)
         report = judge(run, context)
+        if options.changes is None:
+            keep(sources.repository, report)
         if worse := to_look_into(report.comparisons):
-            run = gate.look_into(run, worse)
-            report = judge(run, context)
+            report = judge(gate.look_into(run, worse), context)
     if options.changes is None:
         keep(sources.repository, report)
     return Outcome(report=report, config=context.config or sources.config)
@@ -128,6 +131,7 @@ class Gate:
         self.cache = dataset.Cache(options.cache / "datasets")
         self.unmeasured = ""
         self.sides: dict[SideName, Prepared] = {}
+        self.unsaved: list[tuple[services.Running, str]] = []
 
     def measure(self) -> tuple[Run, str]:
         """The Run, and why base could not be measured where it should have been."""
@@ -185,12 +189,14 @@ class Gate:
 
     def _measured(self, head: Prepared) -> tuple[Run, str]:
         head = self._with_data(head)
+        self._save()
         untimed = self._untimed()
         with ExitStack() as beside:
             # Pytest collects head's benchmarks while base is prepared.
             collected = self._collecting(head, beside)
             base = self._prepared_base("timing it side by side with head") if untimed is None else None
             cases = collected()
+        self._save()
         plan = settle_base(self._plan(head, cases), self.sources.stored, self._key(head))
         plan, base = self._with_base(dataclasses.replace(plan, untimed=untimed or ""), head, base)
         run = Run(
@@ -202,26 +208,40 @@ class Gate:
         )
         self.sides = {side.name: side for side in (head, base) if side}
         run = self._carry_out(run)
-        return dataclasses.replace(run, timeline=self.clock.timeline), self.unmeasured
+        plan = dataclasses.replace(run.plan, unmeasured=self.unmeasured)
+        return dataclasses.replace(run, plan=plan, timeline=self.clock.timeline), self.unmeasured
 
     def look_into(self, run: Run, worse: Sequence[Comparison]) -> Run:
         """The run with what plans and sampled stacks show of the cases of these rows.
 
-        Base is prepared for it where only its stored counts were needed so far.
+        Base is prepared for it where only its stored counts were needed so far. Whatever goes wrong here is
+        a caveat: the verdict is known, and is not given up for its explanation.
         """
+        if self.sources.base is None or self.options.against in ("none", "stored"):
+            return run
+        try:
+            found = self._looked_into(run, worse)
+        except Exception as error:  # noqa: BLE001 - a server or an application may fail in any way
+            told = error.message if isinstance(error, GateError) else type(error).__name__
+            text = f"the cause could not be looked into: {told}"
+            return dataclasses.replace(run, caveats=(*run.caveats, Caveat(code="not-explained", text=text)))
+        return dataclasses.replace(run, explanations=found, timeline=self.clock.timeline)
+
+    def _looked_into(self, run: Run, worse: Sequence[Comparison]) -> tuple[Explanation, ...]:
+        unmeasured = self.unmeasured
         if "base" not in self.sides and (base := self._prepared_base("to see why head does more")):
             self.sides["base"] = base
+        self.unmeasured = unmeasured
         if "base" not in self.sides or self.sources.base is None:
-            return run
+            return ()
         chosen = tuple(dict.fromkeys(row.case for row in worse))[:CASES]
         slower = frozenset(row.case for row in worse if row.kind is Kind.TIMING)
         self.clock.notify(f"looking into {len(chosen)} case" + ("" if len(chosen) == 1 else "s"))
         touched = self.sources.repository.changed(self.sources.base, self.sources.head.commit)
-        with self.clock.phase("explain"), self._blaming_services():
-            found = look_into(
+        with self.clock.phase("explain"):
+            return look_into(
                 chosen, self.sides, run.plan, rig=self.rig, slower=slower, touched=frozenset(touched)
             )
-        return dataclasses.replace(run, explanations=found, timeline=self.clock.timeline)
 
     def _carry_out(self, run: Run) -> Run:
         """Asks the experiment and does it, until nothing is left that could change the verdict."""
@@ -370,9 +390,15 @@ class Gate:
         self.clock.notify(f"seeding {plan.rows:,} rows")
         template = dataset.build(running.postgres, database, plan, notify=self.clock.notify)
         if running.keeps_data:
-            running.save_data(self.cache.place(plan.key))
-            self.cache.prune()
+            self.unsaved.append((running, plan.key))
         return template
+
+    def _save(self) -> None:
+        """Keep what was built. The servers restart for it, so nobody may be connected."""
+        for running, key in self.unsaved:
+            running.save_data(self.cache.place(key))
+            self.cache.prune()
+        self.unsaved.clear()
 
     def _needed(self) -> int:
         """Bytes of the data by the configuration alone, judged before anything is started; 0 where not ours.
@@ -461,6 +487,7 @@ class Gate:
         blind = self._benchmarks_unknown(plan)
         if not timed and not self.unmeasured and (plan.base or blind):
             base = self._prepared_base(self._why_counted(plan, head))
+            self._save()
         if base is None:
             return (dataclasses.replace(plan, base=()) if self.unmeasured else plan), None
         theirs: tuple[Case, ...] = ()

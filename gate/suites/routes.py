@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,19 +24,22 @@ _TIMEOUT = 30.0
 _MOST = 16 * 2**20  # bytes of a description
 # How frameworks write a parameter: {id}, {id:path}, <int:id>, :id, (?P<id>...)
 _PARAMETER = re.compile(r"^(\{.*\}|<.*>|:\w+|\(.*\)|.*[{<].*[>}].*)$")
-_LINE = re.compile(r"^\s*([A-Z]+(?:[,|][A-Z]+)*)\s+(/\S*)\s*$")
+_NAMES = "|".join(map(str.upper, _METHODS))
+_LINE = re.compile(rf"^\s*((?:{_NAMES})(?:[,|](?:{_NAMES}))*)\s+(/\S*|[\w.{{<:]+/\S*|[\w.-]+)(?:\s.*)?$")
 
 
-def described(side: Side, path: str) -> tuple[Route, ...]:
+def described(side: Side, path: str, suite: Endpoints) -> tuple[Route, ...]:
     """The operations of the OpenAPI description (JSON) that the running application serves at `path`.
 
+    suite: whose headers are sent, and whose requests show whether the description's prefix is theirs.
     Raises MeasurementError where there is none that can be read.
     """
     where = f"suites.endpoints.routes.openapi = {path!r}"
     try:
-        text = _get(side.base_url, path)
-        document: dict[str, Any] = json.loads(text)
+        document: dict[str, Any] = json.loads(_get(side.base_url, path, suite.headers))
         prefix = urlsplit(str((document.get("servers") or [{}])[0].get("url", ""))).path.rstrip("/")
+        if not any(request.path.startswith(f"{prefix}/") for request in suite.request):
+            prefix = ""  # of the application behind its proxy, which nobody asks here
         operations = [
             Route(method=method.upper(), path=prefix + route)
             for route, methods in document["paths"].items()
@@ -46,16 +49,20 @@ def described(side: Side, path: str) -> tuple[Route, ...]:
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
         message = f"the application's OpenAPI description cannot be read: {error}"
         raise MeasurementError(message, where=where, hint="it must be JSON with an object `paths`") from error
-    return _sorted(operations)
+    return _some(operations, where)
 
 
 def printed(lines: Iterable[str]) -> tuple[Route, ...]:
-    """The routes in lines like "GET /songs/{id}" or "GET,POST /songs"; other lines are left out."""
+    """The routes in lines like "GET /songs/{id}" or "GET|POST songs SongController"; others are left out.
+
+    Raises MeasurementError where no line is one.
+    """
     found = []
     for line in lines:
         if match := _LINE.match(line):
-            found += [Route(method=method, path=match[2]) for method in re.split(r"[,|]", match[1])]
-    return _sorted(found)
+            path = "/" + match[2].lstrip("/")
+            found += [Route(method=method, path=path) for method in re.split(r"[,|]", match[1])]
+    return _some(found, "suites.endpoints.routes.command")
 
 
 def measured(routes: Iterable[Route], suite: Endpoints) -> tuple[Route, ...]:
@@ -105,15 +112,18 @@ def _parameter(segment: str) -> bool:
     return bool(_PARAMETER.match(segment))
 
 
-def _sorted(routes: Iterable[Route]) -> tuple[Route, ...]:
-    return tuple(sorted(set(routes), key=lambda route: (route.path, route.method)))
+def _some(routes: Iterable[Route], where: str) -> tuple[Route, ...]:
+    found = tuple(sorted(set(routes), key=lambda route: (route.path, route.method)))
+    if not found:
+        raise MeasurementError("the application names no route", where=where, hint='lines are "GET /path"')
+    return found
 
 
-def _get(base_url: str, path: str) -> bytes:
+def _get(base_url: str, path: str, headers: Mapping[str, str]) -> bytes:
     parts = urlsplit(base_url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=_TIMEOUT)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers={"Host": "localhost", **headers})
         with connection.getresponse() as answer:
             if answer.status != 200:
                 raise ValueError(f"it answers {answer.status}")

@@ -15,6 +15,7 @@ from gate.model import (
     Explanation,
     Gain,
     Kind,
+    Level,
     Outcome,
     PlanChange,
 )
@@ -107,9 +108,11 @@ def test_a_place_says_that_the_change_is_there_and_who_calls_it() -> None:
 
 def test_only_what_got_worse_is_looked_into_and_what_blocks_first() -> None:
     first = dataclasses.replace(row("sql.calls"), case=Case(suite="endpoints", name="z"))
-    warned = dataclasses.replace(row("sql.blocks"), blocking=False)
+    warned = dataclasses.replace(row("sql.blocks"), blocking=False, level=Level.WARN)
+    noted = dataclasses.replace(row("sql.wal_records"), blocking=False)
     rows = [
         warned,
+        noted,
         first,
         dataclasses.replace(
             row("sql.rows", outcome=Outcome.IMPROVED), case=Case(suite="endpoints", name="b")

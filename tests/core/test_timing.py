@@ -299,6 +299,14 @@ def test_a_member_without_pairs_keeps_its_place_in_holm() -> None:
     assert interval.confidence == pytest.approx(0.98)
 
 
+def test_what_the_screen_did_not_see_does_not_block() -> None:
+    """+3 % in the confirm and nothing in the screen, which could not tell: two environments, two answers."""
+    blind = screen(0.0, spread=0.08)
+    assert SCAN in members({SCAN: blind})
+    found = row([*blind, *pairs(0.03, 12, spread=0.005)])
+    assert (found.outcome, codes(found)) == (Outcome.INCONCLUSIVE, ["disagreement"])
+
+
 def test_what_one_environment_alone_shows_does_not_block() -> None:
     """+11 % in the confirm; the screen was suspicious, but never of that much, and sure of nothing."""
     suspicious = screen(0.02, spread=0.02)

@@ -74,11 +74,11 @@ class Project:
         )
         return Ended(done.returncode, done.stdout, done.stderr)
 
-    def run(self, *args: str, **env: str) -> tuple[Ended, dict[str, Any]]:
-        """`perf-gate run` of the endpoints, and its report.json (empty where there is none)."""
+    def run(self, *args: str, suite: str = "endpoints", **env: str) -> tuple[Ended, dict[str, Any]]:
+        """`perf-gate run` of one suite, and its report.json (empty where there is none)."""
         file = self.path.parent / f"{self.path.name}-report.json"
         file.unlink(missing_ok=True)
-        ended = self.gate("run", "--suite", "endpoints", "--json", str(file), *args, **env)
+        ended = self.gate("run", "--suite", suite, "--json", str(file), *args, **env)
         return ended, json.loads(file.read_text()) if file.exists() else {}
 
     def edit(self, path: str, old: str, new: str) -> None:

@@ -39,7 +39,23 @@ def test_a_sleep_is_caught_confirmed_and_told_from_work(project: Project) -> Non
     assert (row["blocking"], row["stage"]) == (True, "confirm")
     assert row["pairs"] == len(pairs(report, "confirm")) >= 12
     assert "waiting" in row["cause"]["summary"]
+    assert "library/api/health.py" in row["cause"]["summary"]
     assert ended.first.startswith("blocked: GET /health")
+
+
+def test_a_slower_benchmark_names_the_function(project: Project) -> None:
+    """Four times the work in one function: blocked, with its file, its name and that the change is there."""
+    lyrics = "examples/library/library/lyrics.py"
+    found = "    return WORD.findall(text)\n"
+    project.edit(lyrics, found, "    return [WORD.findall(text) for _ in range(4)][0]\n")
+    only = ("--only", "benchmarks/test_lyrics.test_tokens", "--time-budget", "4m")
+    ended, report = project.run(*only, suite="benchmarks")
+    assert ended.code == 1, ended.out + ended.err
+    (row,) = rows(report)
+    assert (row["blocking"], row["stage"]) == (True, "confirm")
+    assert f"{lyrics}:" in row["cause"]["summary"]
+    assert "tokens" in row["cause"]["summary"]
+    assert "(changed here)" in row["cause"]["summary"]
 
 
 def test_an_edit_of_the_readme_is_not_timed(project: Project) -> None:

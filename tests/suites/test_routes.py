@@ -72,7 +72,7 @@ def served() -> Iterator[Side]:
 
 def test_an_openapi_description_gives_its_operations(served: Side) -> None:
     """With the server's prefix, and without what is no method."""
-    assert [str(route) for route in described(served, "/openapi.json")] == [
+    assert [str(route) for route in described(served, "/openapi.json", suite(("GET", "/v1/songs")))] == [
         "GET /v1/songs",
         "POST /v1/songs",
         "GET /v1/songs/export.csv",
@@ -84,12 +84,27 @@ def test_an_openapi_description_gives_its_operations(served: Side) -> None:
 @pytest.mark.parametrize("path", ["/nothing", "/page"])
 def test_what_is_no_description_is_an_error_that_names_the_setting(served: Side, path: str) -> None:
     with pytest.raises(MeasurementError, match="OpenAPI") as raised:
-        described(served, path)
+        described(served, path, suite(("GET", "/songs")))
     assert path in str(raised.value.where)
 
 
+def test_a_prefix_that_no_request_has_is_of_a_proxy(served: Side) -> None:
+    found = described(served, "/openapi.json", suite(("GET", "/songs")))
+    assert "GET /songs" in map(str, found)
+
+
+def test_a_list_without_a_route_is_an_error() -> None:
+    with pytest.raises(MeasurementError, match="names no route"):
+        printed(["nothing here", "GET"])
+
+
 def test_a_printed_list_in_the_ways_frameworks_write_it() -> None:
-    lines = ["Endpoint list:", "GET,HEAD  /songs/<int:id>", " POST /songs", "GET users", "GET|PUT /a/:id"]
+    lines = [
+        "Endpoint list:",
+        "GET,HEAD  /songs/<int:id>",
+        " POST /songs",
+        "GET|PUT a/:id  SongController@show",
+    ]
     assert [str(route) for route in printed(lines)] == [
         "GET /a/:id",
         "PUT /a/:id",
