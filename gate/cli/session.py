@@ -422,7 +422,7 @@ class Gate:
 
     def _collecting(self, side: Prepared, beside: ExitStack) -> Callable[[], Collected]:
         """Begins to collect a side's benchmarks, on a clone; for head it looks up parameters first."""
-        wanted = self._asked("benchmarks")
+        wanted = self._asked("benchmarks") and side.config.suites.benchmarks is not None
         looks = side.name == "head" and side.config.suites.endpoints is not None
         if not (wanted or looks):
             return tuple
@@ -493,19 +493,32 @@ class Gate:
         theirs: tuple[Case, ...] = ()
         if blind or (timed and any(p.case.suite == "benchmarks" for p in plan.cases)):
             try:
-                with ExitStack() as beside:
-                    found = [planned.case for planned in self._collecting(base, beside)()]
+                theirs = self._benchmarks_of(base)
+                own = self._benchmarks_of(self._as_base_has_it(base))
             except GateError as error:
                 self._give_up_base(error)
                 return dataclasses.replace(plan, base=()), None
-            only, suites = self.options.only, self.options.suites
-            theirs = tuple(case for case in found if asked(case, only=only, suites=suites))
-        plan = dataclasses.replace(plan, known=tuple(dict.fromkeys(plan.known + theirs)))
+            plan = dataclasses.replace(plan, known=tuple(dict.fromkeys((*plan.known, *theirs, *own))))
         if timed:
             live = {case for case in plan.known if case.suite != "benchmarks"} | set(theirs)
             return side_by_side(plan, self.policy, theirs=live), base
         both = tuple(planned.case for planned in plan.cases if planned.case in theirs)
         return dataclasses.replace(plan, base=tuple(dict.fromkeys(plan.base + both))), base
+
+    def _benchmarks_of(self, side: Prepared) -> tuple[Case, ...]:
+        """Those that this run is about."""
+        with ExitStack() as beside:
+            found = [planned.case for planned in self._collecting(side, beside)()]
+        only, suites = self.options.only, self.options.suites
+        return tuple(case for case in found if asked(case, only=only, suites=suites))
+
+    def _as_base_has_it(self, base: Prepared) -> Prepared:
+        """Base with its own benchmarks table: what head's leaves out is missing, not unknown."""
+        theirs, own = self.sources.base_config, base.config.suites
+        if theirs is None or theirs.suites.benchmarks in (None, own.benchmarks):
+            return dataclasses.replace(base, config=_without_benchmarks(base.config))
+        suites = own.model_copy(update={"benchmarks": theirs.suites.benchmarks})
+        return dataclasses.replace(base, config=base.config.model_copy(update={"suites": suites}))
 
     def _untimed(self) -> str | None:
         """Why base and head are not timed side by side, empty where nobody asked for it; None: they are."""
@@ -568,6 +581,10 @@ class Gate:
             runner_class=self.options.runner_class,
             rows=head.sealed.rows,
         )
+
+
+def _without_benchmarks(config: Config) -> Config:
+    return config.model_copy(update={"suites": config.suites.model_copy(update={"benchmarks": None})})
 
 
 def _announced(step: Visits, plan: Plan) -> str:

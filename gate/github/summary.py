@@ -47,10 +47,10 @@ def outputs(report: Report | None, *, state: str, path: str = "") -> dict[str, s
 
     Nothing that the pull request can name is among them, so no later step can be misled by one.
     """
-    rows = report.comparisons if report else ()
+    rows, found = (report.comparisons, report.findings) if report else ((), ())
     return {
         "verdict": state,
-        "blocking": str(sum(row.blocking for row in rows)),
+        "blocking": str(sum(row.blocking for row in rows) + sum(f.level is Level.BLOCK for f in found)),
         "regressions": str(sum(row.outcome is Outcome.REGRESSED for row in rows)),
         "improvements": str(sum(row.outcome is Outcome.IMPROVED for row in rows)),
         "cases": str(report.coverage.cases if report else 0),

@@ -13,7 +13,7 @@ from gate.errors import BLOCKED, INCONCLUSIVE, NOTHING_COMPARED, PASS, Environme
 from gate.github.artifact import fetch
 from gate.github.client import Client
 from gate.github.event import Event, Runner
-from gate.model import Report, State
+from gate.model import Level, Report, State
 
 
 class Result(StrEnum):
@@ -56,8 +56,9 @@ def decide(result: Result, report: Report | None) -> Decision:
 def contradicts_itself(report: Report) -> str:
     """A sentence where the verdict is milder than the report's own rows; empty where it is not."""
     blocking = sum(row.blocking for row in report.comparisons) + sum(b.blocking for b in report.budgets)
+    blocking += sum(finding.level is Level.BLOCK for finding in report.findings)
     if blocking and report.verdict.state not in (State.BLOCKED, State.ERROR):
-        return f"the report says {report.verdict.state} but {blocking} of its rows block"
+        return f"the report says {report.verdict.state} but {blocking} of its rows and findings block"
     return ""
 
 

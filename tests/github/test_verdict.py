@@ -58,7 +58,7 @@ def test_pass_over_blocking_rows_is_refused() -> None:
     """A report whose verdict is milder than its rows does not pass."""
     decision = decide(Result.SUCCESS, report(row(), state=State.PASS))
     assert decision.exit_code == 4
-    assert "1 of its rows block" in decision.text
+    assert "1 of its rows and findings block" in decision.text
 
 
 def test_pass_over_a_blocking_budget_is_refused() -> None:
