@@ -13,6 +13,7 @@ import random
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -208,14 +209,19 @@ def _end(process: subprocess.Popen[str]) -> None:
 def summary(report: Mapping[str, Any]) -> Line:
     """What is kept of a report.
 
-    cases: by name, of the gated times. pairs: number, stage, seconds, warm, measured, lost.
+    cases: by name, of the gated times; of those not found equal also each pair's value of either side, so
+    that what happened can be seen. pairs: number, stage, seconds, warm, measured, lost.
     counted: rows that are no times and block, for then the verdict is not the times' own.
     """
     gated = [row for row in report["comparisons"] if row["metric"] in GATED.values()]
     return {
         "verdict": report["verdict"]["state"],
         "reasons": list(report["verdict"]["reasons"][:3]),
-        "cases": {case_of(row["case"]): _kept(row) for row in gated},
+        "cases": {
+            case_of(row["case"]): _kept(row)
+            | ({} if row["outcome"] == "equivalent" else {"values": _values(report, row)})
+            for row in gated
+        },
         "counted": [
             f"{case_of(row['case'])} {row['metric']}"
             for row in report["comparisons"]
@@ -243,6 +249,19 @@ def _kept(row: Mapping[str, Any]) -> Line:
         "mde": _rounded(row["mde"]),
         "caveats": [caveat["code"] for caveat in row["caveats"]],
     }
+
+
+def _values(report: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, list[list[float]]]:
+    """By side, [pair, seconds]: the fastest round of a benchmark, the median of an endpoint."""
+    middle = statistics.median if row["metric"] == GATED["endpoints"] else min
+    found: dict[str, list[list[float]]] = {}
+    for sample in report["run"]["samples"]:
+        if sample["case"] == row["case"] and sample["metric"]["name"] == row["metric"]:
+            pairs: dict[int, list[float]] = {}
+            for pair, *_, value in sample["points"]:
+                pairs.setdefault(pair, []).append(value)
+            found[sample["side"]] = [[pair, float(f"{middle(v):.6g}")] for pair, v in pairs.items()]
+    return found
 
 
 def _rounded(value: float | None) -> float | None:
