@@ -97,6 +97,16 @@ def counts(report: dict[str, Any]) -> dict[tuple[str, str], list[float]]:
     }
 
 
+def times(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of times that were judged."""
+    return [row for row in report["comparisons"] if row["kind"] == "timing"]
+
+
+def pairs(report: dict[str, Any], stage: str = "screen") -> list[dict[str, Any]]:
+    """The pairs of a stage whose times are used."""
+    return [pair for pair in report["run"]["pairs"] if pair["stage"] == stage and not pair["lost"]]
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
