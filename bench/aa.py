@@ -130,7 +130,7 @@ def column(lines: Sequence[Line]) -> dict[str, str]:
         "pairs lost": str(sum(bool(pair[5]) for line in lines for pair in line["pairs"])),
         "screen, median seconds": _median(s for s, _, _ in screens),
         "of it measuring": percent(_middle(m / s for s, _, m in screens if s), 0),
-        "of it warming up and counting": percent(_middle(w / s for s, w, _ in screens if s), 0),
+        "of it warming up": percent(_middle(w / s for s, w, _ in screens if s), 0),
         "confirm, median seconds": _median(s for s, _, _ in confirms),
         "whole run, median seconds": _median(line["seconds"] for line in lines),
         "load before, median": _median((line["load"][0] for line in lines), 1),

@@ -18,6 +18,7 @@ from gate.model import (
     GATED,
     GAUGES,
     METRICS,
+    PYTHON_CALLS,
     Accept,
     Case,
     Command,
@@ -56,7 +57,7 @@ def _case(planned: PlannedCase, side: SideRun) -> dict[str, Any]:
     metrics = {
         sample.metric.name: [_integral(value) for value in sample.values]
         for sample in side.samples
-        if sample.case == planned.case and sample.metric.kind is Kind.EXACT
+        if sample.case == planned.case and sample.metric.kind is Kind.EXACT and sample.metric != PYTHON_CALLS
     }
     seen = side.seen(planned.case) or Evidence(case=planned.case, side="head")
     worse = {each.metric: each.value for each in side.worse if each.case == planned.case}
@@ -69,6 +70,7 @@ def _case(planned: PlannedCase, side: SideRun) -> dict[str, Any]:
         "commands": {c.name: _integral(c.calls) for c in seen.commands},
         "hits": _integral(seen.hits),
         "misses": _integral(seen.misses),
+        "evictions": _integral(seen.evictions),
     }
 
 
@@ -172,6 +174,7 @@ def _evidence(case: Case, held: dict[str, Any]) -> Evidence:
         commands=tuple(Command(name=n, calls=c) for n, c in held["commands"].items()),
         hits=held["hits"],
         misses=held["misses"],
+        evictions=held["evictions"],
     )
 
 

@@ -69,7 +69,7 @@ def next_step(plan: Plan, run: Run) -> Visits | Done:
 def _screen(plan: Plan, pair: int, timed: tuple[Case, ...]) -> Visits:
     if pair > plan.passes:
         return Visits(pair=pair, timed=timed)
-    due = tuple(planned.case for planned in plan.cases if pair == 1 or not planned.once)
+    due = tuple(planned.case for planned in plan.cases)
     sides: tuple[tuple[SideName, tuple[Case, ...]], ...] = (
         ("base", tuple(case for case in due if case in plan.base)),
         ("head", due),
@@ -78,12 +78,13 @@ def _screen(plan: Plan, pair: int, timed: tuple[Case, ...]) -> Visits:
         pair=pair,
         count=tuple((side, cases) for side, cases in sides if cases),
         timed=timed,
-        alone=tuple(case for case in due if case not in timed and _measurable(plan, case)),
+        alone=tuple(case for case in due if case not in timed and _measurable(plan, case, pair)),
     )
 
 
-def _measurable(plan: Plan, case: Case) -> bool:
-    return plan.timing and (plan.rounds > 0 or case.suite != "endpoints")
+def _measurable(plan: Plan, case: Case, pair: int) -> bool:
+    """A benchmark alone is calibrated and timed once: that tells as much as it can without another side."""
+    return plan.timing and (plan.rounds > 0 if case.suite == "endpoints" else pair == 1)
 
 
 def _visited(run: Run, step: Visits) -> bool:

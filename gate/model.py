@@ -88,6 +88,8 @@ SQL_WAL_RECORDS = _exact("sql.wal_records", "records")
 SQL_TRANSACTIONS = _exact("sql.transactions")
 REDIS_COMMANDS = _exact("redis.commands")
 RESPONSE_BYTES = _exact("response.bytes", "bytes")
+REDIS_KEYS = _exact("redis.keys", "keys")  # left behind by a request, once the case is warm
+PYTHON_CALLS = _exact("python.calls")  # of functions, by one iteration of a benchmark without services
 ERRORS = _exact("errors")
 LATENCY = Metric(name="latency", unit="s", kind=Kind.TIMING)
 TIME = Metric(name="time", unit="s", kind=Kind.TIMING)
@@ -110,7 +112,9 @@ METRICS: dict[str, Metric] = {
         SQL_WAL_RECORDS,
         SQL_TRANSACTIONS,
         REDIS_COMMANDS,
+        REDIS_KEYS,
         RESPONSE_BYTES,
+        PYTHON_CALLS,
         ERRORS,
         LATENCY,
         TIME,
@@ -230,7 +234,8 @@ class Command:
 class Evidence:
     """What a count pass saw behind the totals of one case on one side; explains, is never gated.
 
-    The first pass of the side. statements and commands are sorted by fingerprint and name.
+    The first pass of the side. statements and commands are sorted by fingerprint and name. hits, misses,
+    evictions: of Redis, per request.
     failure: what a failing request or benchmark said, empty where none failed.
     """
 
@@ -240,6 +245,7 @@ class Evidence:
     commands: tuple[Command, ...] = ()
     hits: float = 0.0
     misses: float = 0.0
+    evictions: float = 0.0
     failure: str = ""
 
 
@@ -401,8 +407,8 @@ class Pair:
     """One fresh base process and one fresh head process that took turns, or one that was lost.
 
     number: from 1, in the order measured. cases: timed side by side in it, whole. seconds: of wall time
-    in all; start: of it making clones, starting and stopping; warm: warming up and counting; measured:
-    inside timed rounds and requests. lost: why its times are not used; empty where they are.
+    in all; start: of it making clones, starting and stopping; warm: warming up; measured: inside timed
+    rounds and requests and counted requests. lost: why its times are not used; empty where they are.
     """
 
     number: int
@@ -423,14 +429,12 @@ class PlannedCase:
     definition: digest of everything that says how the case is measured (request, parameters, number
         of requests); stored counts are used only where it is the same.
     writes: counted after the reading cases, on rows it may change, under the rules for writers.
-    once: visited in the first pass only; nothing of it is counted but whether it fails.
     """
 
     case: Case
     label: str
     definition: str
     writes: bool = False
-    once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

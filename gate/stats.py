@@ -22,6 +22,7 @@ from scipy.special import bdtr, betainc, stdtr, stdtrit
 from gate.model import (
     ERRORS,
     METRICS,
+    PYTHON_CALLS,
     Case,
     Caveat,
     Comparison,
@@ -74,15 +75,31 @@ def _rows(
         return [_missing(planned.case, base, errors.caveats)] if ran else []
     failing = before is not None and max(before.values) > 0  # then base has no counts, and head is a first
     for name, metric in METRICS.items():
-        mine = head.sample(planned.case, name)
-        if metric.kind is not Kind.EXACT or mine is None:
+        if metric.kind is not Kind.EXACT:
             continue
+        mine = head.sample(planned.case, name)
         theirs = base.sample(planned.case, name) if base and known else None
-        if theirs is None:
-            rows.append(_alone(planned, mine, known=known and not failing, reason=reason))
-        else:
+        mine, theirs = _idle(errors, mine, theirs), _idle(before if known else None, theirs, mine)
+        if mine is None:
+            continue
+        if theirs is not None:
             rows.append(exact(planned, theirs, mine))
+        elif metric != PYTHON_CALLS:  # no file holds it, so that nothing is missing
+            rows.append(_alone(planned, mine, known=known and not failing, reason=reason))
     return rows
+
+
+def _idle(errors: Sample | None, own: Sample | None, others: Sample | None) -> Sample | None:
+    """A benchmark that leaves the services alone has no counts of them, and still has them: 0.
+
+    errors: of the side that `own` is of. It says whether the side was counted, and did not fail.
+    """
+    if own is not None or others is None or errors is None or errors.case.suite != "benchmarks":
+        return own
+    if others.metric == PYTHON_CALLS or errors.skipped or max(errors.values) > 0:
+        return None
+    points = tuple(point._replace(value=0.0) for point in errors.points[: len(others.points)])
+    return dataclasses.replace(others, side=errors.side, points=points, caveats=())
 
 
 def exact(planned: PlannedCase, base: Sample, head: Sample) -> Comparison:

@@ -117,14 +117,14 @@ def _seen(side: SideRun) -> Iterator[_Seen]:
                 yield from _looping(case, label, statement)
         for command in evidence.commands:
             if command.calls >= _MANY and command.name in _SINGLE and case.name not in told:
-                text = f"{label}: {command.name} runs {number(command.calls)} times a request"
+                text = f"{label}: {command.name} runs {number(command.calls)} times a {_turn(case)}"
                 yield _Seen(LOOP, case, command.name, f"{text}; {_SINGLE[command.name]} would be one")
 
 
 def _looping(case: Case, label: str, statement: Statement) -> Iterator[_Seen]:
     """One statement many times for one row each, and one that spills."""
     text = brief(statement.text)
-    times = f"{number(statement.calls)} times a request"
+    times = f"{number(statement.calls)} times a {_turn(case)}"
     single = statement.calls >= _MANY and statement.rows <= statement.calls and not statement.transaction
     if single and _WRITES.match(statement.text):
         told = f"{label}: {text} runs {times}, for one row each"
@@ -134,8 +134,14 @@ def _looping(case: Case, label: str, statement: Statement) -> Iterator[_Seen]:
         yield _Seen(LOOP, case, statement.fingerprint, told)
     if statement.temp_blocks > 0:
         blocks = number(statement.temp_blocks)
-        told = f"{label}: {text} does not fit into work_mem and uses {blocks} temporary blocks a request"
+        told = (
+            f"{label}: {text} does not fit into work_mem and uses {blocks} temporary blocks a {_turn(case)}"
+        )
         yield _Seen(SPILL, case, statement.fingerprint, told)
+
+
+def _turn(case: Case) -> str:
+    return "request" if case.suite == "endpoints" else "call"
 
 
 def _growing(side: SideRun, labels: Mapping[Case, str]) -> Iterator[_Seen]:

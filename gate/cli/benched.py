@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,8 +13,9 @@ from gate.cli.prepared import Prepared, Rig
 from gate.cli.seen import Account
 from gate.cli.served import Lost, starting
 from gate.experiment import Visits
-from gate.model import CPU, ERRORS, TIME, Case, Evidence, PlannedCase, SideName
+from gate.model import CPU, ERRORS, METRICS, PYTHON_CALLS, TIME, Case, Evidence, PlannedCase, SideName
 from gate.probes.cores import move, pinned
+from gate.probes.counts import Counter
 from gate.suites import benchmarks
 from gate.suites.benchmarks import BenchmarkWorker
 from gate.suites.worker import Visit, WorkerDied
@@ -22,7 +24,11 @@ T = TypeVar("T")
 
 
 class BenchmarkPair:
-    """All benchmarks of one pair. sides: in the order in which they are started."""
+    """All benchmarks of one pair. sides: in the order in which they are started.
+
+    stack: of the pair; closing it ends what was begun. Cloning and starting pytest may come early, where
+    there is something to wait for.
+    """
 
     def __init__(
         self,
@@ -33,60 +39,75 @@ class BenchmarkPair:
         rig: Rig,
         account: Account,
         padding: int,
+        stack: ExitStack,
     ) -> None:
         self.step = step
         self.sides = sides
         self.cases = tuple(p.case for p in planned)
+        self.due = frozenset((name, case) for name, cases in step.count for case in cases)
         self.rig = rig
         self.account = account
         self.padding = padding
+        self.stack = stack
+        self.databases: dict[SideName, str] = {}
+        self.counters: dict[SideName, Counter] = {}
         self.workers: dict[SideName, BenchmarkWorker] = {}
         self.logs: dict[SideName, Path] = {}
 
+    def clone(self) -> None:
+        """A clone for each side, once."""
+        for name, prepared in self.sides.items():
+            if name in self.databases:
+                continue
+            server = prepared.running.postgres
+            clone = dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}_benchmarks")
+            self.databases[name] = self.stack.enter_context(clone)
+            if self.rig.whole and self.step.pair == 1:
+                self.stack.push(self.account.stocktaking(server, self.databases[name], name))
+
+    def begin(self) -> None:
+        """Starts each side's pytest and awaits neither. Raises EnvironmentFailure where one cannot start."""
+        self.clone()
+        for name in self.sides:
+            if name not in self.workers:
+                with starting(name):
+                    self._open(name)
+
     def measure(self) -> None:
         """Raises Lost where a pytest dies, GateError where it does not come to its benchmarks."""
-        with ExitStack() as stack:
-            with self.rig.clock.phase("start"):
-                for name in self.sides:
-                    with starting(name):
-                        self._open(name, stack)
-                has = {name: self._ready(name) for name in self.sides}
-            services = tuple({pid for side in self.sides.values() for pid in side.services})
-            cores = self.rig.cores
-            with self.rig.clock.phase("benchmarks"), pinned((0, *services), cores.available):
-                if cores.chosen is not None:
-                    pids = (worker.pid for worker in self.workers.values())
-                    move((0, *services, *pids), (cores.chosen,))
-                with self.account.working():
-                    for case in self.cases:
-                        self._case(case, tuple(name for name in self.sides if case in has[name]))
+        with self.rig.clock.phase("start"):
+            self.begin()
+            has = {name: self._ready(name) for name in self.sides}
+        services = tuple({pid for side in self.sides.values() for pid in side.services})
+        cores = self.rig.cores
+        with pinned((0, *services), cores.available):
+            if cores.chosen is not None:
+                pids = (worker.pid for worker in self.workers.values())
+                move((0, *services, *pids), (cores.chosen,))
+            with self.account.working():
+                for case in self.cases:
+                    self._case(case, tuple(name for name in self.sides if case in has[name]))
 
-    def _open(self, name: SideName, stack: ExitStack) -> None:
-        """Starts a side's pytest; the other one starts meanwhile."""
+    def _open(self, name: SideName) -> None:
         prepared = self.sides[name]
         config = prepared.config.suites.benchmarks
         if config is None:
             raise RuntimeError("cases of a suite that is not configured")
-        server = prepared.running.postgres
-        database = stack.enter_context(
-            dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}_benchmarks")
-        )
-        if self.rig.whole and self.step.pair == 1:
-            stack.push(self.account.stocktaking(server, database, name))
-        redis = prepared.running.redis(name)
-        side = prepared.side(server, database, redis, seed=self.step.pair, padding=self.padding)
-        wanted = [case for case in self.cases if case in self.step.cases(name)]
+        server, redis = prepared.running.postgres, prepared.running.redis(name)
+        side = prepared.side(server, self.databases[name], redis, seed=self.step.pair, padding=self.padding)
         self.logs[name] = prepared.logs / f"{name}-{self.step.pair}-benchmarks.log"
         worker = benchmarks.open_benchmarks(
             side,
             config,
-            cases=wanted,
+            cases=[case for case in self.cases if case in self.step.cases(name)],
             log=self.logs[name],
             seed=self.step.pair,
-            mode="timing" if self.step.timed or self.step.alone else "count",
         )
-        stack.callback(worker.close)
+        self.stack.callback(worker.close)
         self.workers[name] = worker
+        if self.step.count:
+            self.counters[name] = Counter(server, self.databases[name], redis)
+            self.stack.callback(self.counters[name].close)
 
     def _ready(self, name: SideName) -> frozenset[Case]:
         with starting(name):
@@ -97,11 +118,52 @@ class BenchmarkPair:
             if self._ask(name, self.workers[name].next) != case:
                 raise RuntimeError(f"{name} is not at {case}")
         in_turns = case in self.step.timed or case in self.step.alone
+        evidence = {}
+        with self.rig.clock.phase("count"):
+            for name in names:
+                if (name, case) in self.due:
+                    evidence[name] = self._count(case, name, only=not in_turns)
         if in_turns:
             self.account.look()
-            self._take_turns(case, tuple(sorted(names)))  # base first: its loops are head's too
+            with self.rig.clock.phase("benchmarks"):
+                self._take_turns(case, tuple(sorted(names)))  # base first: its loops are head's too
         for name in names:
-            self._account_for(case, name, self._ask(name, self.workers[name].finish))
+            answer = self._ask(name, self.workers[name].finish)
+            self._account_for(case, name, answer, evidence.get(name))
+
+    def _count(self, case: Case, name: SideName, *, only: bool) -> Evidence | None:
+        """What the services do for a few calls, per call; nothing where the benchmark ends before."""
+        worker, counter, seen = self.workers[name], self.counters[name], self.account.seen[name]
+        with self.account.warming():
+            if not self._ask(name, lambda: worker.fence(only=only)):
+                return None
+        before = counter.look()
+        started = time.monotonic()
+        counted = self._ask(name, worker.count)
+        if counted is None:
+            return None
+        self.account.measured += time.monotonic() - started
+        work = counter.work(before, counter.since(before), counted.calls)
+        # Most benchmarks leave the services alone; what is not there is 0.
+        idle = not (work.statements or work.commands)
+        for counted_metric, value in () if idle else work.values.items():
+            seen.add(case, METRICS[counted_metric], [value])
+        for metric, values in ((TIME, counted.values), (CPU, counted.cpu)) if not only else ():
+            if values:
+                seen.add(case, metric, values)
+        # To be compared with the other side's alone, and not worth seconds.
+        traced = idle and not counted.values and counted.calls > 1 and len(self.workers) > 1
+        if traced and (calls := self._ask(name, worker.trace)) is not None:
+            seen.add(case, PYTHON_CALLS, [calls])
+        return Evidence(
+            case=case,
+            side=name,
+            statements=work.statements,
+            commands=work.commands,
+            hits=work.hits,
+            misses=work.misses,
+            evictions=work.evictions,
+        )
 
     def _take_turns(self, case: Case, names: tuple[SideName, ...]) -> None:
         """base calibrates in the first pair; head and every later pair call the benchmark as often."""
@@ -125,11 +187,16 @@ class BenchmarkPair:
             seen.add(case, CPU, answer.cpu, visit=turn[name])
             self.account.measured += sum(answer.values) * terms.loops
 
-    def _account_for(self, case: Case, name: SideName, answer: Visit) -> None:
+    def _account_for(self, case: Case, name: SideName, answer: Visit, evidence: Evidence | None) -> None:
         seen = self.account.seen[name]
-        seen.add(case, ERRORS, [float(bool(answer.failures))], skipped=answer.skipped)
+        if (name, case) in self.due or answer.failures or answer.skipped:
+            seen.add(case, ERRORS, [float(bool(answer.failures))], skipped=answer.skipped)
         if answer.failures:
-            seen.evidence.append(Evidence(case=case, side=name, failure=answer.failures[0]))
+            # What fails does other work, and has none to compare.
+            seen.withdraw(case)
+            evidence = Evidence(case=case, side=name, failure=answer.failures[0])
+        if evidence is not None:
+            seen.evidence.append(evidence)
 
     def _ask(self, name: SideName, question: Callable[[], T]) -> T:
         try:

@@ -233,9 +233,7 @@ def _benched(
         if config is None:
             raise RuntimeError("cases of a suite that is not configured")
         log = one.prepared.logs / f"{name}-look-benchmarks.log"
-        workers[name] = benchmarks.open_benchmarks(
-            one.side, config, cases=tuple(cases), log=log, seed=_SEED, mode="timing"
-        )
+        workers[name] = benchmarks.open_benchmarks(one.side, config, cases=tuple(cases), log=log, seed=_SEED)
         stack.callback(workers[name].close)
     for case, seconds in cases.items():
         if time.monotonic() > terms.deadline:

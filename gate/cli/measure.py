@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from gate.cli.benched import BenchmarkPair
@@ -57,10 +57,18 @@ def measure_pair(step: Visits, sides: Mapping[SideName, Prepared], plan: Plan, *
     before = time.monotonic()
     lost: Lost | None = None
     try:
-        if requests:
-            EndpointPair(step, started, plan, requests, rig=rig, account=account, padding=padding).measure()
-        if tests:
-            BenchmarkPair(step, started, tests, rig=rig, account=account, padding=padding).measure()
+        with ExitStack() as stack:
+            benched = BenchmarkPair(
+                step, started, tests, rig=rig, account=account, padding=padding, stack=stack
+            )
+            served = EndpointPair(step, started, plan, requests, rig=rig, account=account, padding=padding)
+            if requests and tests:
+                # Cloned for while applications start, and started while they stop.
+                served.measure(meanwhile=benched.clone, last=benched.begin)
+            elif requests:
+                served.measure()
+            if tests:
+                benched.measure()
     except Lost as error:
         lost = error
     seconds = time.monotonic() - before

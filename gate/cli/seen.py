@@ -18,6 +18,7 @@ from gate.model import (
     Case,
     Caveat,
     Evidence,
+    Kind,
     Metric,
     Point,
     PostgresServer,
@@ -61,6 +62,14 @@ class Seen:
             dataclasses.replace(one, failure=one.failure or failure) if one.case == case else one
             for one in self.evidence
         ]
+
+    def withdraw(self, case: Case) -> None:
+        """What a case was counted by, for it has failed since."""
+        self._points = {
+            (each, name): points
+            for (each, name), points in self._points.items()
+            if each != case or name == ERRORS.name or METRICS[name].kind is not Kind.EXACT
+        }
 
     @property
     def samples(self) -> tuple[Sample, ...]:

@@ -6,6 +6,7 @@ is timed, and the count is its warm-up. Nothing is swapped under a live server.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,6 +52,7 @@ VISITS = 10  # turns a side has at one case in a pair
 # Seconds of timed requests a side is to have at one case in a pair; between them and the patience a slow
 # endpoint has FEW requests, for a median of fewer is worth little.
 SECONDS, PATIENCE, FEW = 0.3, 2.0, 25
+FELT = 3  # requests of a warm case that tell how long one takes
 GROWING = 50  # requests in a pair, below which what they leave in memory says nothing
 PARALLEL = 1.1  # processor seconds per second above which a request keeps more than one core busy
 
@@ -139,13 +141,21 @@ class EndpointPair:
         self.account = account
         self.padding = padding
         self.peaked: set[tuple[Case, SideName]] = set()
+        self.warm: set[tuple[Case, SideName]] = set()
 
-    def measure(self) -> None:
-        """Raises Lost where an application stops answering, GateError where it does not start."""
+    def measure(
+        self, *, meanwhile: Callable[[], None] | None = None, last: Callable[[], None] | None = None
+    ) -> None:
+        """meanwhile: what else to do while the applications start; last: before they are stopped.
+
+        Raises Lost where an application stops answering, GateError where it does not start.
+        """
         with ExitStack() as stack:
             with self.rig.clock.phase("start"):
                 # Both start at once, on all cores; nothing is measured yet.
                 started = {name: self._started(name, stack) for name in self.sides}
+                if meanwhile:
+                    meanwhile()
                 served = {name: self._ready(name, launched, stack) for name, launched in started.items()}
             with self.account.working():
                 for writes in (False, True):
@@ -154,6 +164,8 @@ class EndpointPair:
                         self._group(group, served, writes=writes)
             if self.step.pair == 1 and "head" in served:
                 self.account.routes = _routes(served["head"])
+            if last:
+                last()
 
     def _started(self, name: SideName, stack: ExitStack) -> _Started:
         prepared = self.sides[name]
@@ -192,7 +204,7 @@ class EndpointPair:
                     # Whether a request keeps several cores busy shows only where it may use them.
                     move(one.side.pids, self.rig.cores.available)
                     workers[name] = self._open(one, due + mine if writes else due, "count", stack)
-                    with self.rig.clock.phase("count"), self.account.warming():
+                    with self.rig.clock.phase("count"):
                         for _ in due:
                             self._count(one, workers[name])
                 if mine and not (writes and due):
@@ -219,13 +231,15 @@ class EndpointPair:
         """Warm up, look, send the fixed list, look again: the difference is the work of the case."""
         case = _next(worker)
         plan, seen = self.plan, self.account.seen[one.side.name]
-        with self._peaking(case, one):
+        with self.account.warming(), self._peaking(case, one):
             warm = one.ask(lambda: worker.visit(plan.warmup, warmup=True))
+        self.warm.add((case, one.side.name))
         before = one.counter.snapshot()
         pids = one.side.pids + one.prepared.services
         used, started = cpu_seconds(pids), time.monotonic()
         answer = one.ask(lambda: worker.visit(plan.requests))
         seconds, after = time.monotonic() - started, cpu_seconds(pids)
+        self.account.measured += sum(answer.values)
         work = one.counter.work(before, one.counter.snapshot(), plan.requests)
         failures = warm.failures + answer.failures
         seen.add(case, ERRORS, [min(1.0, len(failures) / plan.requests)])
@@ -238,6 +252,7 @@ class EndpointPair:
                 commands=work.commands,
                 hits=work.hits,
                 misses=work.misses,
+                evictions=work.evictions,
                 failure=failure,
             )
         )
@@ -320,7 +335,13 @@ class EndpointPair:
         with self.account.warming():
             for name, one in served.items():
                 with self._peaking(case, one):
-                    answer = one.ask(lambda name=name: workers[name].visit(self.plan.warmup, warmup=True))  # type: ignore[misc]
+                    # What this process was counted by was its warm-up; the other one is as warm.
+                    ask = (
+                        functools.partial(workers[name].visit, FELT)
+                        if (case, name) in self.warm
+                        else functools.partial(workers[name].visit, self.plan.warmup, warmup=True)
+                    )
+                    answer = one.ask(ask)
                 values = sorted(answer.values)
                 slowest = max(slowest, values[len(values) // 2] if values else 0.0)
         wanted = self.rig.learned.requests.setdefault(case, requests(slowest, self.plan.rounds))

@@ -7,18 +7,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from gate import __version__, dataset, services
+from gate import __version__
 from gate.cli.clock import Clock, Notify
 from gate.cli.looked import CASES, look_into
-from gate.cli.measure import Collected, Result, collecting, measure_pair
+from gate.cli.measure import Collected, Result, measure_pair
 from gate.cli.prepared import Prepared, Rig
-from gate.cli.scratch import scratch_directory
 from gate.cli.served import BaseFailed
+from gate.cli.sides import Workshop, resolve
 from gate.cli.sources import (
     Options,
     Sources,
@@ -29,7 +28,7 @@ from gate.cli.sources import (
     keep,
     read_sources,
 )
-from gate.config import Config, Policy, Services
+from gate.config import Config, Policy
 from gate.errors import GateError, MeasurementError
 from gate.experiment import Done, Visits, next_step
 from gate.explain import to_look_into
@@ -50,14 +49,8 @@ from gate.model import (
     SideName,
 )
 from gate.plan import (
-    CACHED,
-    COPIES,
-    Room,
     asked,
-    check_space,
     make_plan,
-    needed_bytes,
-    rough_bytes,
     settle_base,
     side_by_side,
     unmoved,
@@ -65,9 +58,6 @@ from gate.plan import (
 )
 from gate.probes.cores import reserved
 from gate.probes.machine import machine_facts
-from gate.suites import endpoints
-from gate.target.environment import installed
-from gate.target.process import migrate
 
 DEATHS = 3  # of processes of the sides, after which a run is given up
 
@@ -99,26 +89,6 @@ def execute(options: Options, notify: Notify) -> Outcome:
     return Outcome(report=report, config=context.config or sources.config)
 
 
-def given_servers(environ: Mapping[str, str]) -> services.Given | None:
-    """The servers of `--services external`: one Postgres, and one Redis for each side, comma-separated."""
-    postgres, redis = environ.get("PERF_GATE_POSTGRES_URL"), environ.get("PERF_GATE_REDIS_URLS")
-    if not postgres or not redis:
-        return None
-    return services.Given(postgres=postgres, redis=tuple(url.strip() for url in redis.split(",")))
-
-
-def _room(place: Path, copies: int, hint: str) -> Room:
-    free, runs_out = services.room(place)
-    return Room(
-        place=str(place),
-        device=place.stat().st_dev,
-        free=free,
-        runs_out=runs_out,
-        copies=copies,
-        hint=hint,
-    )
-
-
 class Gate:
     """One run's live parts: the scratch directory, the services and the prepared sides."""
 
@@ -127,46 +97,17 @@ class Gate:
         self.sources = sources
         self.clock = clock
         self.stack = stack
-        self.scratch = stack.enter_context(scratch_directory(options.cache / "scratch"))
-        self.cache = dataset.Cache(options.cache / "datasets")
+        self.workshop = Workshop(options, sources, clock, stack)
         self.unmeasured = ""
         self.sides: dict[SideName, Prepared] = {}
-        self.unsaved: list[tuple[services.Running, str]] = []
 
     def measure(self) -> tuple[Run, str]:
         """The Run, and why base could not be measured where it should have been."""
-        needed = self._needed()
-        with self.clock.phase("services", "starting Postgres and Redis"):
-            self._start_services(needed)
+        self.workshop.start_services()
         cores = self.stack.enter_context(reserved(self.options.cache / "state"))
         self.rig = Rig(self.clock, cores, whole=self.options.only == "*" and not self.options.suites)
         with self._blaming_services():
-            return self._measured(self._install("head", self.sources.head.commit, self.sources.config))
-
-    def _start_services(self, needed: int) -> None:
-        """One set for both sides, or one each where they are to differ. needed: bytes of one side's data."""
-        base = self.sources.config.services
-        changes = self.options.changes
-        head = changes.of_services(self.sources.config) if changes else base
-        started = self._services(head, needed if head == base else 2 * needed)
-        self.running = {"head": started, "base": started}
-        if head != base:
-            self.running["base"] = self._services(base, needed, beside=started)
-
-    def _services(
-        self, config: Services, needed: int, *, beside: services.Running | None = None
-    ) -> services.Running:
-        return self.stack.enter_context(
-            services.start(
-                config,
-                provider=self.options.services,
-                state=self.options.cache / "state",
-                notify=self.clock.notify,
-                needed=needed,
-                given=given_servers(self.options.environ),
-                beside=beside,
-            )
-        )
+            return self._measured()
 
     @contextmanager
     def _blaming_services(self) -> Iterator[None]:
@@ -184,21 +125,21 @@ class Gate:
             raise fault
 
     def _fault(self) -> GateError | None:
-        found = (running.failure() for running in self.running.values())
+        found = (running.failure() for running in self.workshop.running.values())
         return next((fault for fault in found if fault), None)
 
-    def _measured(self, head: Prepared) -> tuple[Run, str]:
-        head = self._with_data(head)
-        self._save()
+    def _measured(self) -> tuple[Run, str]:
+        head = self.workshop.install("head", self.sources.head.commit, self.sources.config)
         untimed = self._untimed()
-        with ExitStack() as beside:
-            # Pytest collects head's benchmarks while base is prepared.
-            collected = self._collecting(head, beside)
-            base = self._prepared_base("timing it side by side with head") if untimed is None else None
-            cases = collected()
-        self._save()
+        base = self._base_installed("timing it side by side with head") if untimed is None else None
+        head, base = self._with_data(head, base)
+        cases, theirs = self._collected(head, base)
         plan = settle_base(self._plan(head, cases), self.sources.stored, self._key(head))
-        plan, base = self._with_base(dataclasses.replace(plan, untimed=untimed or ""), head, base)
+        plan = dataclasses.replace(plan, untimed=untimed or "")
+        if base is None or theirs is None:
+            plan, base = self._counted_base(plan, head)
+        else:
+            plan, base = self._timed_base(plan, base, theirs)
         run = Run(
             tool=f"perf-gate {__version__}",
             environment=self._environment(head),
@@ -284,7 +225,7 @@ class Gate:
 
     def _anew(self, side: Prepared) -> Prepared:
         """The same side installed again elsewhere: what its paths have to do with its speed is drawn anew."""
-        again = self._install(side.name, side.ref, side.config, tag="-anew")
+        again = self.workshop.install(side.name, side.ref, side.config, tag="-anew")
         return dataclasses.replace(again, template=side.template)
 
     def _without_base(self, run: Run, reason: str) -> Run:
@@ -321,133 +262,8 @@ class Gate:
             run = dataclasses.replace(run, plan=plan)
         return run
 
-    def _install(
-        self,
-        name: SideName,
-        commit: str,
-        config: Config,
-        *,
-        tag: str = "",
-    ) -> Prepared:
-        """A side's worktree with its own environment; both sides' paths have the same length."""
-        worktree = self.scratch / f"{name}{tag}"
-        self.stack.enter_context(self.sources.repository.worktree(commit, worktree))
-        with self.clock.phase("install", f"installing {name} ({commit[:12]})"):
-            environment = installed(
-                config.target,
-                worktree=worktree,
-                env_dir=self.scratch / f"{name}{tag}-env",
-                cache=self.options.cache,
-                environ=self.options.environ,
-                notify=self.clock.notify,
-            )
-            done = self.stack.enter_context(environment)
-        return Prepared(
-            name=name,
-            ref=commit,
-            worktree=worktree,
-            config=config,
-            installed=done,
-            logs=self.scratch,
-            environ=self.options.environ,
-            running=self.running[name],
-        )
-
-    def _with_data(self, side: Prepared) -> Prepared:
-        """Migrates an empty database and finds, restores or builds the sealed template of its schema."""
-        server = side.running.postgres
-        name = side.name
-        database = f"migrated_{name}"
-        redis = side.running.redis(name)
-        with self.clock.phase("migrate", f"migrating {name}"):
-            dataset.create(server, database)
-            live = side.side(server, database, redis)
-            migrate(side.config.target, live, log=self.scratch / f"{name}-migrate.log")
-        scale = side.config.dataset.scale * (self.options.scale or 1.0)
-        spec = dataset.fitting(server, database, self.sources.config.dataset) if name == "base" else None
-        plan = dataset.describe(server, database, spec or side.config.dataset, scale=scale)
-        for note in plan.notes:
-            self.clock.notify(f"{name}: {note}")
-        with self.clock.phase("seed"):
-            template = self._template(side.running, plan, database)
-        self.clock.notify(f"{name}: {template.rows:,} rows, data set {template.digest[:12]}")
-        return dataclasses.replace(side, template=template)
-
-    def _template(self, running: services.Running, plan: dataset.DataPlan, database: str) -> dataset.Template:
-        found = dataset.find(running.postgres, plan.key)
-        if found is not None:
-            return found
-        cached = self.cache.find(plan.key) if running.keeps_data else None
-        # A restore replaces the whole server's data, so it is only for the first side.
-        if cached is not None and not dataset.templates(running.postgres):
-            self.clock.notify("restoring the seeded data set from the cache")
-            running.restore_data(cached)
-            found = dataset.find(running.postgres, plan.key)
-            if found is not None:
-                return found
-        if running.keeps_data:
-            self._check_space(plan.estimated_bytes, Path(running.data_place))
-        self.clock.notify(f"seeding {plan.rows:,} rows")
-        template = dataset.build(running.postgres, database, plan, notify=self.clock.notify)
-        if running.keeps_data:
-            self.unsaved.append((running, plan.key))
-        return template
-
-    def _save(self) -> None:
-        """Keep what was built. The servers restart for it, so nobody may be connected."""
-        for running, key in self.unsaved:
-            running.save_data(self.cache.place(key))
-            self.cache.prune()
-        self.unsaved.clear()
-
-    def _needed(self) -> int:
-        """Bytes of the data by the configuration alone, judged before anything is started; 0 where not ours.
-
-        What given servers have room for is out of sight.
-        """
-        if self.options.services == "external":
-            return 0
-        spec = self.sources.config.dataset
-        copy = rough_bytes(spec, scale=spec.scale * (self.options.scale or 1.0))
-        self._check_space(copy, services.data_place(needed_bytes(copy)))
-        return needed_bytes(copy)
-
-    def _check_space(self, copy: int, data: Path) -> None:
-        """copy: bytes of one copy of the data set. data: a directory where the servers' data lies."""
-        rooms = (
-            _room(data, COPIES, "set TMPDIR to a larger file system"),
-            _room(self.options.cache, CACHED, "set PERF_GATE_CACHE to a larger file system"),
-        )
-        check_space(copy, rooms)
-
-    def _collecting(self, side: Prepared, beside: ExitStack) -> Callable[[], Collected]:
-        """Begins to collect a side's benchmarks, on a clone; for head it looks up parameters first."""
-        wanted = self._asked("benchmarks") and side.config.suites.benchmarks is not None
-        looks = side.name == "head" and side.config.suites.endpoints is not None
-        if not (wanted or looks):
-            return tuple
-        server = side.running.postgres
-        database = beside.enter_context(dataset.cloned(server, side.sealed, f"{side.name}_look"))
-        if looks:
-            self.rig.resolved = self._resolve(side, database)
-        return beside.enter_context(collecting(side, database, clock=self.clock)) if wanted else tuple
-
-    def _resolve(self, head: Prepared, database: str) -> endpoints.Resolved:
-        """Parameters from the seeded data: the same values for both sides and every pass."""
-        config = head.config
-        if config.suites.endpoints is None:
-            return endpoints.Resolved()
-        server = head.running.postgres
-        return endpoints.Resolved(
-            anchors=dataset.anchors(server, database, config.dataset),
-            values={
-                lookup.sql: dataset.sql_values(server, database, lookup.sql, where=lookup.where)
-                for lookup in endpoints.lookups(config.suites.endpoints)
-            },
-        )
-
     def _plan(self, head: Prepared, collected: Collected) -> Plan:
-        of_endpoints = head.config.suites.endpoints is not None and self._asked("endpoints")
+        of_endpoints = head.config.suites.endpoints is not None and self.options.asked("endpoints")
         return make_plan(
             head.config,
             [*(endpoint_cases(head.config) if of_endpoints else ()), *collected],
@@ -459,11 +275,16 @@ class Gate:
             time_budget=self.options.time_budget,
         )
 
-    def _asked(self, suite: str) -> bool:
-        return not self.options.suites or suite in self.options.suites
-
     def _prepared_base(self, why: str) -> Prepared | None:
         """Base as a live side; None where there is none, or it cannot be prepared."""
+        base = self._base_installed(why)
+        try:
+            return self.workshop.with_data(base) if base else None
+        except GateError as error:
+            self._give_up_base(error)
+            return None
+
+    def _base_installed(self, why: str) -> Prepared | None:
         if self.sources.base is None:
             return None
         self.clock.notify(f"measuring base: {why}")
@@ -472,45 +293,95 @@ class Gate:
         own = self.sources.config
         config = config.model_copy(update={"suites": own.suites, "dataset": own.dataset})
         try:
-            return self._with_data(self._install("base", self.sources.base, config))
+            return self.workshop.install("base", self.sources.base, config)
         except GateError as error:
             self._give_up_base(error)
             return None
+
+    def _with_data(self, head: Prepared, base: Prepared | None) -> tuple[Prepared, Prepared | None]:
+        """Both with their data; base given up where it cannot be migrated or seeded."""
+        if base is None:
+            head = self.workshop.with_data(head)
+        else:
+            heads, bases = self.workshop.both_with_data((head, base))
+            head = heads()
+            try:
+                base = bases()
+            except GateError as error:
+                self._give_up_base(error)
+                base = None
+        self.workshop.save()
+        return head, base
+
+    def _collected(self, head: Prepared, base: Prepared | None) -> tuple[Collected, Collected | None]:
+        """The benchmarks of both sides, which collect at the same time, and the parameters of endpoints.
+
+        Base's are None where they cannot be collected: base is given up then, if head has any.
+        """
+        workshop = self.workshop
+        with ExitStack() as beside:
+            database = beside.enter_context(workshop.looking(head))
+            heads = workshop.collecting(head, database, beside)
+            bases: Callable[[], Collected] = tuple
+            if base is not None:
+                bases = workshop.collecting(base, beside.enter_context(workshop.looking(base)), beside)
+            self.rig.resolved = resolve(head, database)
+            cases = heads()
+            if not self._chosen(cases):
+                return cases, ()
+            try:
+                return cases, bases()
+            except GateError as error:
+                self._give_up_base(error)
+                return cases, None
 
     def _give_up_base(self, error: GateError) -> None:
         self.clock.notify(f"base could not be measured: {error.message}")
         self.unmeasured = error.message
 
-    def _with_base(self, plan: Plan, head: Prepared, base: Prepared | None) -> tuple[Plan, Prepared | None]:
-        """The plan with what base has and is measured in. base: where it is there already, to be timed."""
-        timed = base is not None
+    def _counted_base(self, plan: Plan, head: Prepared) -> tuple[Plan, Prepared | None]:
+        """The plan with what base is counted for, where its stored counts will not do; nothing is timed."""
         blind = self._benchmarks_unknown(plan)
-        if not timed and not self.unmeasured and (plan.base or blind):
+        base = None
+        if not self.unmeasured and (plan.base or blind):
             base = self._prepared_base(self._why_counted(plan, head))
-            self._save()
+            self.workshop.save()
         if base is None:
             return (dataclasses.replace(plan, base=()) if self.unmeasured else plan), None
-        theirs: tuple[Case, ...] = ()
-        if blind or (timed and any(p.case.suite == "benchmarks" for p in plan.cases)):
-            try:
-                theirs = self._benchmarks_of(base)
-                own = self._benchmarks_of(self._as_base_has_it(base))
-            except GateError as error:
-                self._give_up_base(error)
-                return dataclasses.replace(plan, base=()), None
-            plan = dataclasses.replace(plan, known=tuple(dict.fromkeys((*plan.known, *theirs, *own))))
-        if timed:
-            live = {case for case in plan.known if case.suite != "benchmarks"} | set(theirs)
-            return side_by_side(plan, self.policy, theirs=live), base
+        try:
+            theirs = self._benchmarks_of(base) if blind else ()
+            plan = self._missing(plan, base, theirs) if blind else plan
+        except GateError as error:
+            self._give_up_base(error)
+            return dataclasses.replace(plan, base=()), None
         both = tuple(planned.case for planned in plan.cases if planned.case in theirs)
         return dataclasses.replace(plan, base=tuple(dict.fromkeys(plan.base + both))), base
 
+    def _timed_base(self, plan: Plan, base: Prepared, collected: Collected) -> tuple[Plan, Prepared | None]:
+        """The plan with what both sides have timed in turns. collected: base's benchmarks."""
+        theirs = self._chosen(collected)
+        try:
+            plan = self._missing(plan, base, theirs)
+        except GateError as error:
+            self._give_up_base(error)
+            return dataclasses.replace(plan, base=()), None
+        live = {case for case in plan.known if case.suite != "benchmarks"} | set(theirs)
+        return side_by_side(plan, self.policy, theirs=live), base
+
+    def _missing(self, plan: Plan, base: Prepared, theirs: Sequence[Case]) -> Plan:
+        """The plan that knows all benchmarks of base, also those that head's own table leaves out."""
+        own = self._benchmarks_of(self._as_base_has_it(base))
+        return dataclasses.replace(plan, known=tuple(dict.fromkeys((*plan.known, *theirs, *own))))
+
     def _benchmarks_of(self, side: Prepared) -> tuple[Case, ...]:
-        """Those that this run is about."""
         with ExitStack() as beside:
-            found = [planned.case for planned in self._collecting(side, beside)()]
+            database = beside.enter_context(self.workshop.looking(side))
+            return self._chosen(self.workshop.collecting(side, database, beside)())
+
+    def _chosen(self, collected: Collected) -> tuple[Case, ...]:
+        """Those that this run is about."""
         only, suites = self.options.only, self.options.suites
-        return tuple(case for case in found if asked(case, only=only, suites=suites))
+        return tuple(p.case for p in collected if asked(p.case, only=only, suites=suites))
 
     def _as_base_has_it(self, base: Prepared) -> Prepared:
         """Base with its own benchmarks table: what head's leaves out is missing, not unknown."""
@@ -552,7 +423,7 @@ class Gate:
         if plan.against in ("none", "stored") or config is None or config.suites.benchmarks is None:
             return False
         named = stored is not None and any(planned.case.suite == "benchmarks" for planned in stored.cases)
-        return self._asked("benchmarks") and self.options.only == "*" and not named
+        return self.options.asked("benchmarks") and self.options.only == "*" and not named
 
     def _key(self, side: Prepared) -> DataKey:
         server = side.running.postgres

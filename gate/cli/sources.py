@@ -83,6 +83,9 @@ class Options:
     head: str = WORKING_TREE
     changes: Changes | None = None
 
+    def asked(self, suite: str) -> bool:
+        return not self.suites or suite in self.suites
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:

@@ -16,6 +16,7 @@ from gate import db
 from gate.errors import MeasurementError
 from gate.model import (
     REDIS_COMMANDS,
+    REDIS_KEYS,
     SQL_BLOCKS,
     SQL_CALLS,
     SQL_ROWS,
@@ -61,7 +62,8 @@ class Work:
         sql.transactions: BEGIN and START TRANSACTION. A statement outside of them is a transaction of
         its own and counts in sql.calls alone; COMMIT and ROLLBACK say nothing that BEGIN did not, and
         may come after the answer. A commit storm shows as BEGIN x n.
-        redis.commands: all but those that handle or watch connections.
+        redis.commands: all but those that handle or watch connections. redis.keys: more than before, 0
+        where there are fewer.
     statements: sorted by fingerprint; commands: sorted by name, upper case.
     """
 
@@ -70,6 +72,7 @@ class Work:
     commands: tuple[Command, ...]
     hits: float
     misses: float
+    evictions: float
 
 
 class Counter:
@@ -101,6 +104,15 @@ class Counter:
             seen = again
         return seen
 
+    def look(self) -> Snapshot:
+        """The counters now, where whoever uses the services stands still."""
+        return self._look()
+
+    def since(self, before: Snapshot) -> Snapshot:
+        """As `snapshot`; at once where nothing has changed, as after a benchmark that only computes."""
+        seen = self._look()
+        return seen if seen == before else self.snapshot()
+
     def work(self, before: Snapshot, after: Snapshot, requests: int) -> Work:
         """The difference, divided by the number of requests sent between the two.
 
@@ -115,13 +127,18 @@ class Counter:
         statements = _statements(before.statements, after.statements)
         commands = _commands(before.redis.commands, after.redis.commands, requests)
         return Work(
-            values=_totals(statements, requests) | {REDIS_COMMANDS.name: sum(commands.values()) / requests},
+            values=_totals(statements, requests)
+            | {
+                REDIS_COMMANDS.name: sum(commands.values()) / requests,
+                REDIS_KEYS.name: max(0, after.redis.keys - before.redis.keys) / requests,
+            },
             statements=tuple(_statement(seen, requests) for seen in statements),
             commands=tuple(
                 Command(name=name, calls=calls / requests) for name, calls in sorted(commands.items())
             ),
             hits=(after.redis.hits - before.redis.hits) / requests,
             misses=(after.redis.misses - before.redis.misses) / requests,
+            evictions=(after.redis.evictions - before.redis.evictions) / requests,
         )
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ from gate.errors import ConfigError, EnvironmentFailure, GateError, MeasurementE
 from gate.model import Case, PlannedCase, Side
 from gate.redact import redact
 from gate.suites.turns import Gone, LivePytest, Message, Silent, ending
-from gate.suites.worker import Mode, Visit, WorkerDied, hidden, shown
+from gate.suites.worker import Visit, WorkerDied, hidden, shown
 
 SUITE = "benchmarks"
 _PLUGIN = "perf_gate_pytest"  # a name of its own: the directory is first on the project's path
@@ -71,6 +71,20 @@ class Benchmark:
     file: str
     names: tuple[str, ...]
     parameters: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Calls that were made between two looks at the services.
+
+    values, cpu: seconds and processor seconds of one of them, where they are a round of the project's own
+    (`benchmark.pedantic`). more: the test goes on with calls.
+    """
+
+    calls: int
+    values: tuple[float, ...] = ()
+    cpu: tuple[float, ...] = ()
+    more: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +132,7 @@ def _planned(config: Benchmarks, tests: Mapping[Case, Benchmark]) -> tuple[Plann
             problems=problems,
         )
     return tuple(
-        PlannedCase(case=case, label=str(case).partition("/")[2], definition=_definition(test), once=True)
+        PlannedCase(case=case, label=str(case).partition("/")[2], definition=_definition(test))
         for case, test in tests.items()
     )
 
@@ -147,15 +161,13 @@ def open_benchmarks(
     cases: Sequence[Case] | None,
     log: Path,
     seed: int,
-    mode: Mode = "timing",
 ) -> BenchmarkWorker:
     """Starts the side's pytest and returns at once, so that two of them can collect side by side.
 
     cases: the wanted ones in the order to walk them; None for all, in the project's own. seed:
-    PYTHONHASHSEED. mode "count": every benchmark is called once and not timed, which tells only whether
-    it works. Raises EnvironmentFailure where there is no Python to start.
+    PYTHONHASHSEED. Raises EnvironmentFailure where there is no Python to start.
     """
-    return BenchmarkWorker(side, config, cases=cases, log=log, seed=seed, mode=mode)
+    return BenchmarkWorker(side, config, cases=cases, log=log, seed=seed)
 
 
 class BenchmarkWorker:
@@ -174,12 +186,9 @@ class BenchmarkWorker:
         cases: Sequence[Case] | None,
         log: Path,
         seed: int,
-        mode: Mode,
     ) -> None:
         self._cases = cases
-        self._timed = mode == "timing"
-        arguments = () if self._timed else ("--perf-gate-untimed",)
-        self._suite = _Suite(side, config, log=log, seed=seed, arguments=arguments)
+        self._suite = _Suite(side, config, log=log, seed=seed, arguments=())
         self._ready: tuple[Case, ...] | None = None
         self._at = 0
         self._case: Case | None = None
@@ -224,9 +233,35 @@ class BenchmarkWorker:
         self._called, self._more, self._prepared, self._ended = False, False, False, None
         message = self._hear()
         if message["kind"] == "at":
-            self._called = message["timed"] or not self._timed
+            self._called = True
             self._more = True
         return self._case
+
+    def fence(self, *, only: bool) -> bool:
+        """Makes the current case warm for a count, and stops before the calls that are counted.
+
+        Comes before `prepare`. only: nothing is timed afterwards. False where the test has ended.
+        """
+        if not self._more:
+            return False
+        self._suite.say(do="count", only=only)
+        return bool(self._hear()["kind"] == "fenced")
+
+    def count(self) -> Counted | None:
+        """The calls behind the fence, and nothing else; None where one of them fails."""
+        self._suite.say(do="go")
+        answer = self._hear()
+        if answer["kind"] != "counted":
+            return None
+        self._more = answer["more"]
+        values, cpu = tuple(answer["values"]), tuple(answer["cpu"])
+        return Counted(calls=answer["calls"], values=values, cpu=cpu, more=answer["more"])
+
+    def trace(self) -> int | None:
+        """Python functions that one call calls, on its own thread; None where the test has ended."""
+        self._suite.say(do="trace")
+        answer = self._hear()
+        return int(answer["calls"]) if answer["kind"] == "traced" else None
 
     def prepare(self, terms: Terms | None = None) -> Terms:
         """Makes the current case warm, and calibrates it unless the terms say how it is called.
@@ -234,7 +269,7 @@ class BenchmarkWorker:
         terms: the other side's or an earlier pair's. Gives those that hold: the same ones, or the
         project's own for `benchmark.pedantic`; none where the test has ended or is not timed.
         """
-        if not (self._timed and self._more):
+        if not self._more:
             return Terms()
         known = terms if terms is not None and not terms.fixed else None
         self._suite.say(
@@ -266,14 +301,14 @@ class BenchmarkWorker:
         """So many rounds: seconds and processor seconds of one iteration of each, in the order measured.
 
         Fewer or none where the test has no more; its failure or the reason of its skip where it has
-        ended. warmup: the values are no measurement. `prepare` comes first, but in mode "count".
+        ended. warmup: the values are no measurement. `prepare` comes first.
         """
         if self._case is None:
             message = "next() gives the case first"
             raise RuntimeError(message)
         if not self._more:
             return self._ended or Visit()
-        if self._timed and not self._prepared:
+        if not self._prepared:
             message = "prepare() comes before the first visit"
             raise RuntimeError(message)
         self._suite.say(do="visit", rounds=rounds)
@@ -344,7 +379,8 @@ def home_of(paths: Sequence[str], directory: str) -> Path:
 
 
 def _definition(test: Benchmark) -> str:
-    return hashlib.sha256(test.id.encode()).hexdigest()[:16]
+    """Changes with how a benchmark is measured too: what it was counted by before says nothing now."""
+    return hashlib.sha256(f"counted {test.id}".encode()).hexdigest()[:16]
 
 
 class _Suite:

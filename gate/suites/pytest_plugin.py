@@ -13,6 +13,9 @@ always waiting for the other. This process has the turn from what it is told unt
                             cannot be collected; collected: the collection is over
     order: ids              (of all tests, the ones wanted, in their order)
     next                    at: a test has come to its first call; or outcome, where it never does
+    count: only             fenced: a call is next that is to be counted; only: nothing is timed afterwards
+    go                      counted: so many calls were made, and nothing else
+    trace                   traced: Python functions that one call has called
     prepare: loops, gc      prepared: calibrated and warm
     visit: rounds           rounds: seconds and processor seconds of one iteration, round by round
     finish                  outcome: the test is over, with its teardown
@@ -44,6 +47,7 @@ import pytest
 TARGET = 0.01  # seconds of a round: long against the hand-over of the turn, short against a slow spell
 WARM = 2  # rounds before the measured ones
 SLOW = 0.5  # seconds after which one warm round is enough
+COUNT_WARM, COUNTED = 2, 4  # calls before those that are counted, and those
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,7 +55,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--perf-gate-line", type=int, help="descriptor of the socket to the gate")
     group.addoption("--perf-gate-storage", help="directory for what pytest-benchmark would write")
     group.addoption("--perf-gate-seed", type=int, default=0, help="for what seeds itself")
-    group.addoption("--perf-gate-untimed", action="store_true", help="call each benchmark once")
     group.addoption("--perf-gate-lifeline", type=int, help="descriptor that closes when the gate is gone")
     _stand_in_for_the_cache(parser)
 
@@ -122,18 +125,16 @@ def _take_over(turns: Turns) -> None:
 
     def raw(fixture: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not fixture.enabled:
-            return own_raw(fixture, turns.fenced(function), *args, **kwargs)
+            return own_raw(fixture, function, *args, **kwargs)
         return turns.measure(fixture, functools.partial(function, *args, **kwargs))
 
     def pedantic(fixture: Any, /, *args: Any, **kwargs: Any) -> Any:
         given = signature.bind(fixture, *args, **kwargs)
         given.apply_defaults()
-        if not fixture.enabled:
-            given.arguments["target"] = turns.fenced(given.arguments["target"])
-            return own_pedantic(*given.args, **given.kwargs)
         fixed = {name: given.arguments[name] for name in ("rounds", "warmup_rounds", "iterations")}
-        if all(isinstance(number, int) for number in fixed.values()):  # else it is refused by its own
-            Rounds(turns, fixture, **fixed)
+        whole = all(isinstance(number, int) for number in fixed.values())  # else it is refused by its own
+        if fixture.enabled and whole and Rounds(turns, fixture, **fixed).only:
+            given.arguments["rounds"] = 1
         return own_pedantic(*given.args, **given.kwargs)
 
     kind._raw, kind._raw_pedantic = raw, pedantic
@@ -158,8 +159,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "benchmark_cprofile_dump": [],
         "benchmark_skip": False,
         "benchmark_only": False,  # other tests are left out anyway, and with benchmark_disable it is refused
-        "benchmark_disable": option.perf_gate_untimed,
-        "benchmark_enable": not option.perf_gate_untimed,
+        "benchmark_disable": False,
+        "benchmark_enable": True,
         "benchmark_storage": "file://" + option.perf_gate_storage,
         "dist": "no",  # xdist: timing needs the machine to itself
         "tx": [],
@@ -289,30 +290,18 @@ class Turns:
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         self.say(kind="end", status=int(exitstatus))
 
-    def fenced(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function for one call that is not timed and is a turn by itself."""
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            message = self.arrive(timed=False)
-            while message is not None and message["do"] == "prepare":
-                self.say(kind="prepared", loops=1, rounds=1, gc=True, seconds=0.0, fixed=True)
-                message = self.told()
-            result = function(*args, **kwargs)
-            if message is not None:
-                self.say(kind="rounds", values=[], cpu=[], more=False)
-                self.told()
-            return result
-
-        return call
-
     def measure(self, fixture: Any, call: Callable[[], Any]) -> Any:
         """benchmark(function): as many rounds as the gate asks for. Gives the function's result."""
-        message = self.arrive(timed=True)
-        loops, collects = 1, not fixture._disable_gc  # `prepare` comes first, and decides
+        message = self.arrive()
+        loops, collects = 1, not fixture._disable_gc  # `prepare` comes before a visit, and decides
         stats: Any = None
         while message is not None:
             with _uninstrumented():
-                if message["do"] == "prepare":
+                if message["do"] == "count":
+                    self.count(call)
+                elif message["do"] == "trace":
+                    self.say(kind="traced", calls=_python_calls(call))
+                elif message["do"] == "prepare":
                     collects = collects if message["gc"] is None else message["gc"]
                     loops, seconds = _warmed(call, message["loops"], collects, fixture)
                     stats = fixture._make_stats(loops)
@@ -327,11 +316,20 @@ class Turns:
             message = self.told()
         return call()
 
-    def arrive(self, *, timed: bool) -> dict[str, Any] | None:
+    def count(self, call: Callable[[], Any]) -> None:
+        """So many calls between two looks of the gate, after some that leave caches and connections warm."""
+        seconds = [_round(call, 1, True)[0] for _ in range(COUNT_WARM)]
+        self.say(kind="fenced")
+        if self.told() is not None:
+            calls = 1 if seconds[-1] > SLOW else COUNTED
+            _round(call, calls, True)
+            self.say(kind="counted", calls=calls, values=[], cpu=[], more=True)
+
+    def arrive(self) -> dict[str, Any] | None:
         """A test has come to its first call; `told` what to do there."""
         if self._over:
             return None
-        self.say(kind="at", timed=timed)
+        self.say(kind="at")
         return self.told()
 
     def told(self) -> dict[str, Any] | None:
@@ -350,7 +348,8 @@ class Turns:
 class Rounds:
     """The timer of one benchmark.pedantic(...), read at the start and at the end of each of its rounds.
 
-    The project's setup and teardown of a round run in the turn that takes the round.
+    The project's setup and teardown of a round run in the turn that takes the round. The first round that is
+    not a warm-up is counted, where that is asked for; its time counts too. only: nothing else is asked for.
     """
 
     def __init__(
@@ -365,18 +364,19 @@ class Rounds:
         self._taken: list[Any] = []
         self._start: float | None = None
         self._cpu = 0.0
-        message = turns.arrive(timed=True)
-        if message is not None:
-            self._asked = True
-            if message["gc"] is not None:
-                fixture._disable_gc = not message["gc"]
-            if not warmup_rounds:
-                self._wait(fixture)
         self._fixture = fixture
         fixture._timer = self
+        message = turns.arrive()
+        self._counts = message is not None and message["do"] == "count"
+        self.only: bool = message is not None and self._counts and message["only"]
+        if message is not None and not self._counts:
+            self._prepare(message)
 
     def __call__(self) -> float:
         if self._start is None:
+            if self._counts and not self._warm:
+                self._turns.say(kind="fenced")
+                self._counts = self._turns.told() is not None
             self._cpu = time.process_time()
             self._start = time.perf_counter()
             return self._start
@@ -386,10 +386,17 @@ class Rounds:
         if self._warm:
             self._warm -= 1
             if self._asked and not self._warm:
-                self._wait(self._fixture)
+                self._wait()
             return end
         self._left -= 1
-        if self._owed:
+        if self._counts:
+            self._counts = False
+            told = {"values": [seconds / self._iterations], "cpu": [cpu / self._iterations]}
+            more = self._left > 0 and not self.only
+            self._turns.say(kind="counted", calls=self._iterations, more=more, **told)
+            if (message := self._turns.told()) is not None:
+                self._prepare(message)
+        elif self._owed:
             self._owed -= 1
             self._taken.append((seconds, cpu))
             if not (self._owed and self._left):
@@ -398,9 +405,16 @@ class Rounds:
                 self._next()
         return end
 
-    def _wait(self, fixture: Any) -> None:
-        """Warm, and before the setup of the first round that counts."""
-        told = {"loops": self._iterations, "rounds": self._left, "gc": not fixture._disable_gc}
+    def _prepare(self, message: dict[str, Any]) -> None:
+        self._asked = True
+        if message["gc"] is not None:
+            self._fixture._disable_gc = not message["gc"]
+        if not self._warm:
+            self._wait()
+
+    def _wait(self) -> None:
+        """Warm, and before the setup of the first round that is timed."""
+        told = {"loops": self._iterations, "rounds": self._left, "gc": not self._fixture._disable_gc}
         self._turns.say(kind="prepared", fixed=True, seconds=0.0, **told)
         self._next()
 
@@ -425,6 +439,26 @@ def _round(call: Callable[[], Any], loops: int, collects: bool) -> tuple[float, 
     finally:
         if collected:
             gc.enable()
+
+
+def _python_calls(call: Callable[[], Any]) -> int:
+    """Python functions that one call has called, on its own thread, generators at each of their steps."""
+    calls = 0
+
+    def see(_: Any, event: str, __: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    collected = gc.isenabled()
+    gc.disable()  # when garbage is collected, and what that calls, is chance
+    sys.setprofile(see)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+        if collected:
+            gc.enable()
+    return calls
 
 
 def _calibrated(call: Callable[[], Any], collects: bool) -> tuple[int, float]:

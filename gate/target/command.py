@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -90,20 +90,45 @@ def run(
 
     timeout: seconds. log: appended to; without it the output is kept only for the error.
     """
-    with contextlib.ExitStack() as stack:
-        output = stack.enter_context(_output(log))
+    with begun(command, what=what, cwd=cwd, env=env, timeout=timeout, log=log, hint=hint) as awaited:
+        awaited()
+
+
+@contextlib.contextmanager
+def begun(
+    command: Sequence[str],
+    *,
+    what: str,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout: float,
+    log: Path | None = None,
+    hint: str = "",
+) -> Iterator[Callable[[], None]]:
+    """As `run`, which is what calling awaits: the command runs while the block does other things."""
+    with contextlib.ExitStack() as held:
+        output = held.enter_context(_output(log))
         before = output.seek(0, 2)
-        with started(command, what=what, cwd=cwd, env=env, output=output, grace=_COMMAND_GRACE) as group:
-            code = group.wait(timeout)
-        if code == 0:
-            return
-        hidden = secrets_of(env)
-        raise EnvironmentFailure(
-            f"{what} was still running after {timeout:g} s" if code is None else f"{what} {ending(code)}",
-            where=shown(command, cwd, hidden),
-            hint="raise target.command_timeout if it needs longer" if code is None else hint,
-            tail=last_lines(output, start=before, hidden=hidden),
+        running = held.enter_context(contextlib.ExitStack())
+        since = time.monotonic()
+        group = running.enter_context(
+            started(command, what=what, cwd=cwd, env=env, output=output, grace=_COMMAND_GRACE)
         )
+
+        def awaited() -> None:
+            code = group.wait(max(0.0, since + timeout - time.monotonic()))
+            running.close()  # what it left running ends too, so that its output is whole
+            if code == 0:
+                return
+            hidden = secrets_of(env)
+            raise EnvironmentFailure(
+                f"{what} was still running after {timeout:g} s" if code is None else f"{what} {ending(code)}",
+                where=shown(command, cwd, hidden),
+                hint="raise target.command_timeout if it needs longer" if code is None else hint,
+                tail=last_lines(output, start=before, hidden=hidden),
+            )
+
+        yield awaited
 
 
 def ending(code: int) -> str:

@@ -15,7 +15,7 @@ from gate.errors import ConfigError, EnvironmentFailure
 from gate.model import Side, SideName
 from gate.redact import secrets_of
 from gate.target import variables
-from gate.target.command import Group, ending, last_lines, run, shown, started
+from gate.target.command import Group, begun, ending, last_lines, run, shown, started
 from gate.target.environment import Installed, working_directory
 from gate.target.placeholders import check_placeholders, fill, names, values_of
 from gate.target.ports import LOOPBACK, free_port, listening, stranger, taken
@@ -66,18 +66,40 @@ def prepare(
 
 def migrate(target: Target, side: Side, *, log: Path) -> None:
     """Run target.migrate. Raises EnvironmentFailure with the last lines of the command that failed."""
+    with migrating(target, side, log=log) as migrated:
+        migrated()
+
+
+@contextlib.contextmanager
+def migrating(target: Target, side: Side, *, log: Path) -> Iterator[Callable[[], None]]:
+    """As `migrate`, which is what calling awaits. Its first command runs while the block does other things;
+    each later one when the one before it is over."""
     values = _values(side, free_port())
-    for number, command in enumerate(target.migrate, start=1):
-        where = f"target.migrate[{number}]"
-        run(
-            [fill(argument, values, where=where) for argument in command],
-            what=f"{where} of {side.name}",
-            cwd=Path(side.directory),
-            env=side.env,
-            timeout=target.command_timeout,
-            log=log,
-            hint="migrations start from an empty database of this run",
-        )
+    with contextlib.ExitStack() as stack:
+
+        def begin(number: int) -> Callable[[], None]:
+            where = f"target.migrate[{number}]"
+            command = begun(
+                [fill(argument, values, where=where) for argument in target.migrate[number - 1]],
+                what=f"{where} of {side.name}",
+                cwd=Path(side.directory),
+                env=side.env,
+                timeout=target.command_timeout,
+                log=log,
+                hint="migrations start from an empty database of this run",
+            )
+            return stack.enter_context(command)
+
+        first = begin(1) if target.migrate else None
+
+        def migrated() -> None:
+            if first is None:
+                return
+            first()
+            for number in range(2, len(target.migrate) + 1):
+                begin(number)()
+
+        yield migrated
 
 
 def printed(target: Target, side: Side, command: Sequence[str], *, what: str, log: Path) -> list[str]:

@@ -96,12 +96,16 @@ def test_head_is_counted_twice_in_processes_of_its_own() -> None:
     assert next_step(plan(), second) == Done()
 
 
-def test_a_case_that_is_not_counted_is_visited_once() -> None:
-    """Benchmarks are run in the first pass only, and not on base where nothing of base is needed."""
-    first = plan()
-    cases = (first.cases[0], dataclasses.replace(first.cases[1], once=True))
-    step = next_step(dataclasses.replace(first, cases=cases), run((ONE, "head", 1), (TWO, "head", 1)))
-    assert asked(step).count == (("head", (ONE,)),)
+def test_a_benchmark_without_base_is_timed_in_the_first_pass_only() -> None:
+    """Endpoints are timed by their requests, a few in each pass; a benchmark calibrates first."""
+    alone = dataclasses.replace(plan(), timing=True, rounds=10)
+    bench = Case(suite="benchmarks", name="b")
+    cases = (*alone.cases, PlannedCase(case=bench, label="b", definition="d"))
+    alone = dataclasses.replace(alone, cases=cases)
+    assert bench in asked(next_step(alone, run())).alone
+    second = asked(next_step(alone, run(*((p.case, "head", 1) for p in cases))))
+    assert (second.pair, bench in second.alone, ONE in second.alone) == (2, False, True)
+    assert bench in second.count[0][1]
 
 
 def test_a_pass_that_was_cut_short_is_asked_for_again() -> None:

@@ -89,6 +89,52 @@ def test_more_redis_commands_block_unless_they_take_work_off_the_database(calls:
     assert next(r for r in report.comparisons if r.metric == "redis.commands").level is level
 
 
+BENCH = Case(suite="benchmarks", name="report")
+
+
+def test_a_benchmark_that_begins_to_ask_the_database_blocks() -> None:
+    """One that leaves the services alone has no counts of them; its first query is one more than none."""
+    report = judged({"errors": [0, 0], "sql.calls": [1, 1]}, {"errors": [0, 0]}, case=BENCH)
+    assert report.verdict.state is State.BLOCKED
+    assert "0 -> 1 queries" in report.verdict.reasons[0]
+
+
+def test_a_benchmark_that_no_longer_asks_the_database_is_better() -> None:
+    """The other way round, too, what is not there is 0."""
+    report = judged({"errors": [0, 0]}, {"errors": [0, 0], "sql.calls": [1, 1]}, case=BENCH)
+    assert (report.verdict.state, row(report, "sql.calls").outcome) == (State.PASS, Outcome.IMPROVED)
+
+
+def test_a_benchmark_that_failed_did_not_ask_less() -> None:
+    """The counts that a failure has none of are no zeros."""
+    report = judged({"errors": [1, 1]}, {"errors": [0, 0], "sql.calls": [1, 1]}, case=BENCH)
+    assert [r.metric for r in report.comparisons] == ["errors"]
+
+
+def test_blocks_of_a_benchmark_that_writes_only_warn() -> None:
+    """No table says that it writes; its WAL does."""
+    base = {"errors": [0, 0], "sql.blocks": [100, 100], "sql.wal_records": [9, 9]}
+    report = judged(base | {"sql.blocks": [200, 200]}, base, case=BENCH)
+    assert (report.verdict.state, row(report, "sql.blocks").level) == (State.PASS, Level.WARN)
+
+
+def test_python_calls_are_compared_within_the_run_only() -> None:
+    """More of them are a note; a file that holds none is nothing to miss."""
+    counted = {"errors": [0, 0], "python.calls": [10, 10]}
+    base, head = side("base", {BENCH: counted}), side("head", {BENCH: counted | {"python.calls": [20, 20]}})
+    found = row(judge(run(head, base, known=(BENCH,)), Context(config=None)), "python.calls")
+    assert (found.outcome, found.level, found.blocking) == (Outcome.REGRESSED, Level.NOTE, False)
+    report = judged(counted, {"errors": [0, 0]}, case=BENCH)
+    assert [r.metric for r in report.comparisons] == ["errors"]
+
+
+def test_keys_left_behind_warn() -> None:
+    """A cache whose keys are never asked for again grows with every request."""
+    base = GOOD | {"redis.keys": [0, 0]}
+    report = judged(GOOD | {"redis.keys": [1, 1]}, base)
+    assert (report.verdict.state, row(report, "redis.keys").level) == (State.PASS, Level.WARN)
+
+
 def test_a_redis_loop_is_not_excused_by_a_hair_fewer_blocks() -> None:
     """Relief is a whole query or more than 2 % of the blocks; anything less excuses nothing."""
     base = GOOD | {"redis.commands": [1, 1], "sql.blocks": [1000, 1000]}

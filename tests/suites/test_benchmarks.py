@@ -67,9 +67,9 @@ class Project:
     def config(self, *args: str, timeout: float = 60, paths: tuple[str, ...] = ("benchmarks",)) -> Benchmarks:
         return Benchmarks(paths=paths, args=(*QUICK, *args), timeout=timeout)
 
-    def open(self, *args: str, cases=None, seed: int = 1, mode="timing", **config) -> BenchmarkWorker:
+    def open(self, *args: str, cases=None, seed: int = 1, **config) -> BenchmarkWorker:
         config = self.config(*args, **config)
-        return open_benchmarks(self.side, config, cases=cases, log=self.log, seed=seed, mode=mode)
+        return open_benchmarks(self.side, config, cases=cases, log=self.log, seed=seed)
 
     def run(self, *args: str, **how) -> dict[str, Visit]:
         """Every case's rounds, and its end."""
@@ -300,19 +300,6 @@ def test_the_tail_ends_with_what_ended_pytest(project):
     error = failure(project, project.collect)
     assert "pytest did not come to its end" in error.message
     assert any("out of ink" in line for line in error.tail[-3:])
-
-
-def test_counting_calls_each_benchmark_once(project):
-    """Without timing a run tells only what works."""
-    project.write(
-        "benchmarks/test_a.py",
-        "def test_a(benchmark):\n    benchmark(lambda: open('calls', 'a').write('x'))\n"
-        "def test_b(benchmark):\n    benchmark(lambda: 1 / 0)\n",
-    )
-    found = project.run(mode="count")
-    assert found["benchmarks/test_a.test_a"] == Visit()
-    assert found["benchmarks/test_a.test_b"].failures
-    assert (project.root / "calls").read_text() == "x"
 
 
 def test_the_seed_is_the_hash_seed_and_the_environment_is_the_sides(project):

@@ -22,7 +22,7 @@ from gate.errors import ConfigError, EnvironmentFailure
 from gate.model import Side
 from gate.target.environment import Installed
 from gate.target.ports import free_port, listening
-from gate.target.process import migrate, prepare, serve, tail
+from gate.target.process import migrate, migrating, prepare, serve, tail
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/home/someone", "GITHUB_TOKEN": "ghp_planted", "LANG": "xx"}
 HERE = Path(sys.executable)
@@ -205,6 +205,35 @@ def test_migrations_run_in_order_with_the_sides_environment(scratch: Scratch) ->
         f"6380 {scratch.worktree} {url} 7",
         f"{{second}} {scratch.worktree} {url} 7",
     ]
+
+
+def test_two_sides_migrate_at_once(scratch: Scratch, tmp_path: Path) -> None:
+    """Each waits for a file that the other one writes, which one after the other would never end."""
+    code = (
+        "import pathlib, sys, time; mine, theirs = map(pathlib.Path, sys.argv[1:]); mine.touch()\n"
+        "while not theirs.exists(): time.sleep(0.01)\nprint('met')"
+    )
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    targets = [
+        scratch.target(migrate=[[str(HERE), "-c", code, *files]], command_timeout="20s")
+        for files in ((one, two), (two, one))
+    ]
+    with contextlib.ExitStack() as stack:
+        waits = [
+            stack.enter_context(migrating(target, scratch.side(target), log=scratch.log))
+            for target in targets
+        ]
+        for migrated in waits:
+            migrated()
+    assert scratch.log.read_text().splitlines() == ["met", "met"]
+
+
+def test_a_migration_that_nobody_awaits_ends_with_the_block(scratch: Scratch) -> None:
+    """Where the other side fails first, nothing of this one is left."""
+    target = scratch.target(migrate=[[str(HERE), "-c", "import time; time.sleep(600)"]])
+    with migrating(target, scratch.side(target), log=scratch.log):
+        pass
+    assert scratch.leftovers() == []
 
 
 def test_a_failing_migration_says_what_it_said(scratch: Scratch) -> None:
