@@ -174,7 +174,7 @@ def _evidence(case: Case, held: dict[str, Any]) -> Evidence:
         commands=tuple(Command(name=n, calls=c) for n, c in held["commands"].items()),
         hits=held["hits"],
         misses=held["misses"],
-        evictions=held["evictions"],
+        evictions=held.get("evictions", 0),
     )
 
 
