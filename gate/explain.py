@@ -10,13 +10,17 @@ import dataclasses
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gate.model import (
     CPU,
     GAUGES,
     MEMORY_GROWTH,
+    PYTHON_CALLS,
+    REDIS_COMMANDS,
+    REDIS_KEYS,
     SERVICES_CPU,
+    TIME,
     Case,
     Cause,
     Comparison,
@@ -36,6 +40,7 @@ EXPLAINED = frozenset({Outcome.REGRESSED, Outcome.IMPROVED, Outcome.ACCEPTED})
 WORSE = frozenset({Outcome.REGRESSED, Outcome.ACCEPTED})
 # By themselves: no plan and no stack explains them.
 _TOLD = frozenset({"case", "errors", "response.bytes", *GAUGES})
+STEEPER = 0.3  # by which an exponent must have grown to be told: two sizes and noise make a tenth or two
 KEPT = 10  # differences kept with a row; the rest are in the evidence
 
 _MEASURES: dict[str, tuple[str, Callable[[Statement], float]]] = {
@@ -58,6 +63,7 @@ def explained(
     before = {e.case: e for e in base.evidence} if base else {}
     after = {e.case: e for e in head.evidence}
     looks = {each.case: each for each in explanations}
+    rows = tuple(comparisons)
 
     def of(row: Comparison) -> Cause | None:
         if row.kind is Kind.TIMING:
@@ -67,11 +73,56 @@ def explained(
         else:
             found = cause(row, before.get(row.case), after.get(row.case))
         look = looks.get(row.case)
-        return deepened(row, found, look) if look and row.outcome is not Outcome.IMPROVED else found
+        if look and row.outcome is not Outcome.IMPROVED:
+            found = deepened(row, found, look)
+        return grown(row, found, rows)
 
-    return tuple(
-        dataclasses.replace(row, cause=of(row)) if row.outcome in EXPLAINED else row for row in comparisons
-    )
+    return tuple(dataclasses.replace(row, cause=of(row)) if row.outcome in EXPLAINED else row for row in rows)
+
+
+def grown(row: Comparison, found: Cause | None, rows: Iterable[Comparison]) -> Cause | None:
+    """The cause with how the value grows with the size of the input, where that has got worse.
+
+    rows: all of the report, among them those of the same benchmark for other sizes: cases that differ in
+    one number alone. The exponent is the slope of log(value) over log(size).
+    """
+    if row.outcome not in WORSE or row.metric not in (TIME.name, PYTHON_CALLS.name):
+        return found
+    for rest, size in sizes(row.case.parameters):
+        family = {size: row}
+        for other in rows:
+            if (other.case.name, other.metric) == (row.case.name, row.metric) and other is not row:
+                family |= {n: other for others, n in sizes(other.case.parameters) if others == rest}
+        before = exponent({n: each.base for n, each in family.items()})
+        after = exponent({n: each.head for n, each in family.items()})
+        if before is None or after is None or after - before < STEEPER:
+            continue
+        least, most = number(min(family)), number(max(family))
+        text = f"from size {least} to {most} it grows with exponent {after:.1f} (was {before:.1f})"
+        said = [found.summary] if found else []
+        return dataclasses.replace(found or Cause(summary=""), summary="; ".join((*said, text)))
+    return found
+
+
+def exponent(values: Mapping[float, float | None]) -> float | None:
+    """The slope of log(value) over log(size) by least squares; None where fewer than two sizes are known."""
+    points = [
+        (math.log(size), math.log(value))
+        for size, value in values.items()
+        if size > 0 and value is not None and value > 0
+    ]
+    if len({x for x, _ in points}) < 2:
+        return None
+    return statistics.linear_regression(*zip(*points, strict=True)).slope
+
+
+def sizes(parameters: str) -> Iterator[tuple[str, float]]:
+    """Each numeric parameter as the size, with the others as they stand: "sort=date,page=10", "10"."""
+    parts = parameters.split(",") if parameters else []
+    for index, part in enumerate(parts):
+        name, _, text = part.rpartition("=")
+        if re.fullmatch(r"\d+(\.\d+)?", text):
+            yield ",".join((*parts[:index], f"{name}=", *parts[index + 1 :])), float(text)
 
 
 def to_look_into(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
@@ -159,9 +210,18 @@ def held(row: Comparison) -> Cause | None:
     if row.delta is None:
         return None
     if row.metric == MEMORY_GROWTH.name:
-        text = f"{number(round(row.delta))} more bytes per request stay in memory"
+        text = f"{number(round(row.delta))} more bytes per request stay in memory{_between(row, 1)}"
         return Cause(summary=f"{text}, {number(round(row.delta * 1000 / 2**20, 1))} MB after 1,000 requests")
-    return Cause(summary=f"{number(round(row.delta / 2**20, 1))} MB more at the peak of the first requests")
+    text = f"{number(round(row.delta / 2**20, 1))} MB more at the peak of the first requests"
+    return Cause(summary=text + _between(row, 2**20))
+
+
+def _between(row: Comparison, unit: int) -> str:
+    if row.interval is None or not (math.isfinite(row.interval.low) and math.isfinite(row.interval.high)):
+        return ""
+    digits = 0 if unit == 1 else 1
+    low, high = (number(round(bound / unit, digits)) for bound in (row.interval.low, row.interval.high))
+    return f" ({low} to {high})"
 
 
 def spent(row: Comparison, base: SideRun, head: SideRun) -> Cause | None:
@@ -204,7 +264,8 @@ def cause(row: Comparison, base: Evidence | None, head: Evidence | None) -> Caus
     if row.metric == "errors":
         return Cause(summary=head.failure) if head.failure else None
     base = base or Evidence(case=row.case, side="base")
-    parts = _commands(base, head) if row.metric == "redis.commands" else _statements(row.metric, base, head)
+    redis = row.metric in (REDIS_COMMANDS.name, REDIS_KEYS.name)
+    parts = _commands(base, head) if redis else _statements(row.metric, base, head)
     rising = row.outcome is not Outcome.IMPROVED
     parts = sorted(parts, key=lambda d: (d.before - d.after if rising else d.after - d.before, d.text))
     if not parts:

@@ -14,6 +14,7 @@ from gate.model import (
     MEMORY_PEAK,
     Case,
     Comparison,
+    Interval,
     Kind,
     Metric,
     Outcome,
@@ -24,6 +25,7 @@ from gate.stats import Centre, holm, trimmed
 
 ENOUGH = 8  # pairs
 LEVEL = 0.01  # chance that anything at all is called worse in a clean run, by the test alone
+CONFIDENCE = 0.95  # of either bound that is shown
 MEGABYTE = 2.0**20
 # Bytes a request that a process may grow by, and what a peak may rise by at least, whatever base's is.
 ALLOWED = {MEMORY_GROWTH.name: MEGABYTE / 1000, MEMORY_PEAK.name: MEGABYTE}
@@ -95,6 +97,9 @@ def _row(
         head=head,
         delta=centre.estimate,
         ratio=head / base if base > 0 and head > 0 else None,
+        interval=Interval(
+            low=-centre.mirrored().upper(CONFIDENCE), high=centre.upper(CONFIDENCE), confidence=CONFIDENCE
+        ),
         outcome=outcome,
         pairs=centre.n,
         stage="screen",

@@ -660,7 +660,7 @@ class Comparison:
 
     base, head: the values compared, in the metric's unit; None where that side has none.
     delta: head - base. ratio: head / base, above 1 is worse for every metric; None where base is 0.
-    interval: of a timing, of the ratio: bounds of the test that decided.
+    interval: of a timing, of the ratio: bounds of the test that decided. Of a gauge, of delta.
     blocking: this row blocks the merge as it stands (level block, regressed or missing, not accepted).
     allowed, detect: shares (0.02 is 2 %). mde: smallest slowdown this run could have caught.
     pairs: pairs or count passes behind head's value. stage: which pairs decided a timing; empty for counts.

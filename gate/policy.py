@@ -136,11 +136,8 @@ def _ruled(
 ) -> Comparison:
     if row.outcome is Outcome.MISSING:
         return dataclasses.replace(row, level=Level.BLOCK, blocking=True)
-    if row.kind is Kind.GAUGE:
-        # Of one screen alone, without a confirm: enough to look at, not to stop a merge.
-        return dataclasses.replace(row, level=Level.WARN) if row.outcome is Outcome.REGRESSED else row
-    if row.kind is Kind.TIMING:
-        # The rule of times has weighed what is allowed: what it calls regressed blocks.
+    if row.kind is not Kind.EXACT:
+        # The rules of times and of memory have weighed what is allowed: what they call regressed blocks.
         worse = row.outcome is Outcome.REGRESSED
         return dataclasses.replace(row, level=Level.BLOCK, blocking=True) if worse else row
     rule = (WRITING if writes else READING)[row.metric]

@@ -13,7 +13,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from gate.config import FINDINGS, Policy
-from gate.explain import brief, number
+from gate.explain import brief, number, sizes
 from gate.model import Case, Evidence, Finding, Index, Level, SideRun, Statement, Storage
 
 N_PLUS_ONE, LOOP, ROW_BY_ROW, SPILL, UNUSED_INDEX = FINDINGS
@@ -146,8 +146,8 @@ def _turn(case: Case) -> str:
 
 def _growing(side: SideRun, labels: Mapping[Case, str]) -> Iterator[_Seen]:
     """Statements and commands that run more often the larger the page is."""
-    for sizes in _by_size(side.evidence):
-        (small, few), *_, (large, many) = sizes
+    for group in _by_size(side.evidence):
+        (small, few), *_, (large, many) = group
         pairs = [
             *((s.fingerprint, brief(s.text), _calls(few, s.fingerprint), s.calls) for s in many.statements),
             *((c.name, c.name, _commands(few, c.name), c.calls) for c in many.commands),
@@ -164,20 +164,11 @@ def _by_size(evidence: Iterable[Evidence]) -> Iterator[list[tuple[float, Evidenc
     """Cases that differ in one number alone, smallest first; at least two of them."""
     groups: dict[tuple[str, str, str], dict[float, Evidence]] = {}
     for each in evidence:
-        for rest, size in _sizes(each.case.parameters):
+        for rest, size in sizes(each.case.parameters):
             groups.setdefault((each.case.suite, each.case.name, rest), {})[size] = each
     for members in groups.values():
         if len(members) > 1:
             yield sorted(members.items())
-
-
-def _sizes(parameters: str) -> Iterator[tuple[str, float]]:
-    """Each numeric parameter as the size, with the others as they stand: "sort=date,page=10", "10"."""
-    parts = parameters.split(",") if parameters else []
-    for index, part in enumerate(parts):
-        name, _, text = part.rpartition("=")
-        if re.fullmatch(r"\d+(\.\d+)?", text):
-            yield ",".join((*parts[:index], f"{name}=", *parts[index + 1 :])), float(text)
 
 
 def _calls(evidence: Evidence, fingerprint: str) -> float:

@@ -66,7 +66,7 @@ def picture(row: Comparison, end: float) -> str:
 
 def _drawn(row: Comparison) -> tuple[float, ...]:
     """The estimate and the bounds as shares, the estimate first; none where it is unknown."""
-    if row.ratio is None or not math.isfinite(row.ratio):
+    if row.kind is not Kind.TIMING or row.ratio is None or not math.isfinite(row.ratio):
         return ()
     bounds = (row.interval.low, row.interval.high) if row.interval is not None else ()
     return tuple(ratio - 1 for ratio in (row.ratio, *bounds) if math.isfinite(ratio))

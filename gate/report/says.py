@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from gate.model import GATED, Case, Caveat, Comparison, Outcome, Pair, Report, SideInfo, State
+from gate.model import GATED, Case, Caveat, Comparison, Kind, Outcome, Pair, Report, SideInfo, State
 from gate.policy import unsettled
 from gate.report import format as f
 from gate.report.rows import Mark, Row, alone, first_adoption, gains, mark
@@ -286,7 +286,7 @@ def sure(row: Comparison) -> str:
     "-2.0 % to +8.4 % at 90 %, 24 confirm pairs; from +9.6 % it would have been caught".
     """
     known = []
-    if row.interval is not None:
+    if row.interval is not None and row.kind is Kind.TIMING:
         known.append(f"{f.bounds(row.interval)} at {f.share(row.interval.confidence)}")
     if row.pairs:
         known.append(f.plural(row.pairs, f"{row.stage} pair" if row.stage else "pair"))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gate.config import Policy
+from gate.explain import held
 from gate.gauge import judge_memory
 from gate.model import (
     METRICS,
     Case,
     Comparison,
     Environment,
+    Level,
     Outcome,
     Pair,
     Plan,
@@ -21,6 +25,7 @@ from gate.model import (
     SideName,
     TimedCase,
 )
+from gate.policy import apply_rules
 from tests.core.build import planned
 
 CASE = Case(suite="endpoints", name="page")
@@ -66,6 +71,16 @@ def test_a_request_that_leaves_ten_kilobytes_behind_regresses() -> None:
     (row,) = judged("memory.growth", noisy(0), noisy(10_000))
     assert (row.outcome, row.pairs) == (Outcome.REGRESSED, 8)
     assert row.delta == pytest.approx(10_000, rel=0.05)
+    assert row.interval is not None
+    assert row.interval.low < row.delta < row.interval.high
+
+
+def test_more_memory_blocks_and_says_between_which_bounds() -> None:
+    (row,) = apply_rules(judged("memory.growth", noisy(0), noisy(10_000)), ())
+    assert (row.level, row.blocking) == (Level.BLOCK, True)
+    found = held(row)
+    assert found is not None
+    assert re.search(r"10,\d{3} more bytes per request stay in memory \(9,\d{3} to 10,\d{3}\)", found.summary)
 
 
 def test_growth_below_a_megabyte_in_a_thousand_requests_is_let_through() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from gate.explain import deepened, longer, to_look_into
+from gate.explain import deepened, grown, longer, to_look_into
 from gate.model import (
     Case,
     Cause,
@@ -120,3 +120,30 @@ def test_only_what_got_worse_is_looked_into_and_what_blocks_first() -> None:
         dataclasses.replace(row("errors"), case=Case(suite="endpoints", name="c")),
     ]
     assert to_look_into(rows) == (first, warned)
+
+
+def sized(parameters: str, base: float, head: float, metric: str = "time") -> Comparison:
+    case = Case(suite="benchmarks", name="t.near", parameters=parameters)
+    return dataclasses.replace(row(metric, kind=Kind.TIMING), case=case, base=base, head=head)
+
+
+@pytest.mark.parametrize("names", [("10", "50", "100"), ("n=10,x", "n=50,x", "n=100,x")])
+def test_a_benchmark_of_several_sizes_says_how_it_grows_now(names: tuple[str, ...]) -> None:
+    """Linear on base and quadratic on head: the exponents are the slopes of logarithms."""
+    rows = [sized(name, n / 1000, n * n / 1000) for name, n in zip(names, (10, 50, 100), strict=True)]
+    found = grown(rows[1], FOUND, rows)
+    assert found is not None
+    assert found.summary == f"{FOUND.summary}; from size 10 to 100 it grows with exponent 2.0 (was 1.0)"
+    assert found.differences == FOUND.differences
+
+
+def test_one_that_is_slower_at_every_size_alike_says_nothing_of_growth() -> None:
+    """Twice as slow is no steeper."""
+    rows = [sized(str(n), n / 1000, 2 * n / 1000) for n in (10, 50, 100)]
+    assert grown(rows[0], None, rows) is None
+
+
+def test_sizes_beside_other_parameters_are_not_mixed() -> None:
+    """What differs in something else too is another benchmark."""
+    rows = [sized("n=10,x", 0.01, 0.1), sized("n=100,y", 0.1, 10.0)]
+    assert grown(rows[0], FOUND, rows) == FOUND
