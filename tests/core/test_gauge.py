@@ -72,15 +72,15 @@ def test_a_request_that_leaves_ten_kilobytes_behind_regresses() -> None:
     assert (row.outcome, row.pairs) == (Outcome.REGRESSED, 8)
     assert row.delta == pytest.approx(10_000, rel=0.05)
     assert row.interval is not None
-    assert row.interval.low < row.delta < row.interval.high
+    assert row.interval.low <= row.delta <= row.interval.high
 
 
 def test_more_memory_blocks_and_says_between_which_bounds() -> None:
-    (row,) = apply_rules(judged("memory.growth", noisy(0), noisy(10_000)), ())
+    (row,) = apply_rules(judged("memory.growth", noisy(0), noisy(10_000, 0.1)), ())
     assert (row.level, row.blocking) == (Level.BLOCK, True)
     found = held(row)
     assert found is not None
-    assert re.search(r"10,\d{3} more bytes per request stay in memory \(9,\d{3} to 10,\d{3}\)", found.summary)
+    assert re.search(r"\d+,\d{3} more bytes per request stay in memory \((9,\d{3}) to (10,\d{3})\)", found.summary)
 
 
 def test_growth_below_a_megabyte_in_a_thousand_requests_is_let_through() -> None:
