@@ -76,7 +76,7 @@ def _case(planned: PlannedCase, side: SideRun) -> dict[str, Any]:
 
 def _statement(statement: Statement) -> dict[str, Any]:
     fields = dataclasses.asdict(statement)
-    fields.pop("fingerprint")
+    del fields["fingerprint"], fields["seconds"]
     return {"sql": fields.pop("text")} | {
         name: _integral(value) if isinstance(value, float) else value for name, value in fields.items()
     }

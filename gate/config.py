@@ -387,7 +387,16 @@ TIMING_RULES = {
 }
 
 
-FINDINGS = ("n+1", "loop", "row-by-row", "spill", "unused-index")
+FINDINGS = (
+    "n+1",
+    "loop",
+    "row-by-row",
+    "spill",
+    "unused-index",
+    "useless-cache",
+    "stampede",
+    "slow-statement",
+)
 
 
 class AcceptedFinding(Table):
@@ -416,6 +425,7 @@ class Policy(Table):
     findings: the level of a finding that base does not have, "warn" where it is not named.
     accepted: findings that are to stay as they are.
     min_coverage: share of the application's routes that must be measured; unset blocks nothing.
+    slow_statement: of one execution in a count pass, from which a statement is a finding.
     """
 
     endpoints: Allowed = Allowed()
@@ -428,6 +438,7 @@ class Policy(Table):
     findings: dict[str, Level] = {}
     accepted: tuple[AcceptedFinding, ...] = ()
     min_coverage: Annotated[Share, Field(le=1)] | None = None
+    slow_statement: Seconds = 0.1
 
     @field_validator("findings")
     @classmethod

@@ -41,7 +41,8 @@ SELECT current_setting('data_directory'), split_part(pg_read_file('postmaster.pi
 
 _STATEMENTS = """
 SELECT s.queryid, s.toplevel, s.userid::bigint, s.query, s.calls, s.rows,
-       s.shared_blks_hit + s.shared_blks_read, s.temp_blks_read + s.temp_blks_written, s.wal_records
+       s.shared_blks_hit + s.shared_blks_read, s.temp_blks_read + s.temp_blks_written, s.wal_records,
+       s.total_exec_time / 1000
 FROM pg_stat_statements AS s JOIN pg_database AS d ON d.oid = s.dbid
 WHERE d.datname = %s
 ORDER BY s.queryid, s.toplevel, s.userid
@@ -62,7 +63,7 @@ class StatementRow:
     toplevel: sent by a client. Others ran inside a function or trigger; their blocks, WAL and temporary
         blocks are in their caller's too, so totals take the toplevel rows alone.
     text: normalised by the server; of the first caller. blocks: shared, hit + read.
-    temp_blocks: read + written.
+    temp_blocks: read + written. seconds: executing.
     """
 
     queryid: int
@@ -74,6 +75,7 @@ class StatementRow:
     blocks: int
     temp_blocks: int
     wal_records: int
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,8 +204,9 @@ def statement_counts(connection: Connection, database: str) -> tuple[StatementRo
             blocks=int(blocks),
             temp_blocks=int(temp),
             wal_records=int(wal),
+            seconds=float(spent),
         )
-        for queryid, toplevel, userid, text, calls, rows, blocks, temp, wal in connection.execute(
+        for queryid, toplevel, userid, text, calls, rows, blocks, temp, wal, spent in connection.execute(
             _STATEMENTS, (database,)
         )
     )
@@ -311,6 +314,11 @@ def redis_counts(client: redis.Redis) -> RedisCounts:
         keys=sum(int(values["keys"]) for name, values in info.items() if _is_database(name)),
         evictions=int(info["evicted_keys"]),
     )
+
+
+def empty_redis(client: redis.Redis) -> None:
+    """Removes every key of every database of the server."""
+    client.flushall()
 
 
 def _is_database(name: str) -> bool:

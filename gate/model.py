@@ -210,6 +210,7 @@ class Statement:
     fingerprint: of the normalised text, the same on every machine and major version.
     text: the normalised text, for people.
     transaction: BEGIN, COMMIT, SAVEPOINT and the like, which are not in `sql.calls`.
+    seconds: of one execution, on average; no file holds it.
     """
 
     fingerprint: str
@@ -220,6 +221,7 @@ class Statement:
     temp_blocks: float = 0.0
     wal_records: float = 0.0
     transaction: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,11 +233,22 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Warmth:
+    """SQL statements of one request by what its cache holds: cold, nothing; warm, what the same request
+    left a moment ago; crowd: of `size` such requests at once on an empty cache, together."""
+
+    cold: float
+    warm: float
+    crowd: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What a count pass saw behind the totals of one case on one side; explains, is never gated.
 
     The first pass of the side. statements and commands are sorted by fingerprint and name. hits, misses,
-    evictions: of Redis, per request.
+    evictions: of Redis, per request. warmth: of a reading case that looks into Redis; in no file.
     failure: what a failing request or benchmark said, empty where none failed.
     """
 
@@ -246,6 +259,7 @@ class Evidence:
     hits: float = 0.0
     misses: float = 0.0
     evictions: float = 0.0
+    warmth: Warmth | None = None
     failure: str = ""
 
 

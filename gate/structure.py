@@ -16,10 +16,13 @@ from gate.config import FINDINGS, Policy
 from gate.explain import brief, number, sizes
 from gate.model import Case, Evidence, Finding, Index, Level, SideRun, Statement, Storage
 
-N_PLUS_ONE, LOOP, ROW_BY_ROW, SPILL, UNUSED_INDEX = FINDINGS
+N_PLUS_ONE, LOOP, ROW_BY_ROW, SPILL, UNUSED_INDEX, USELESS_CACHE, STAMPEDE, SLOW = FINDINGS
 
 _SLOPE = 0.3  # calls for each further row of the page; a loop has 1, less where rows share a parent
 _MANY = 10  # calls of one statement in one request that are a loop whatever the page's size
+# Of requests at once on an empty cache: how many times one's statements are no protection on head, and how
+# few are already none on base. What is between them is chance, and not new.
+_UNPROTECTED, _HALF_PROTECTED = 5, 2
 _LEAST = 3  # further calls, below which a slope of two pages says nothing
 _WRITES = re.compile(r"(insert|update|delete|merge)\b", re.IGNORECASE)
 _READS = re.compile(r"(select|with)\b", re.IGNORECASE)
@@ -51,8 +54,11 @@ def structural(
     what a case does that is not among the known ones of base, is new; the rest are notes.
     storage: of both sides; without base's, no index is known to be new.
     """
-    before, after = (tuple(_seen(side)) if side else () for side in (base, head))
-    counted = {evidence.case for evidence in base.evidence} if base else set()
+    slow = policy.slow_statement
+    # What hangs on the clock has to be clearly not so on base, to be new.
+    before = tuple(_seen(base, unprotected=_HALF_PROTECTED, slow=slow / 2)) if base else ()
+    after = tuple(_seen(head, unprotected=_UNPROTECTED, slow=slow))
+    counted = {evidence.case: evidence for evidence in base.evidence} if base else {}
     tables = {side: [table for table in storage if table.side == side] for side in ("base", "head")}
     indexes = _idle(tables["head"], tables["base"]) if tables["base"] else ()
     return (
@@ -73,10 +79,16 @@ def _since(
     seen: _Seen,
     before: Sequence[_Seen],
     after: Sequence[_Seen],
-    counted: Collection[Case],
+    counted: Mapping[Case, Evidence],
     known: Collection[Case],
 ) -> _Since:
     """A statement that is merely written anew is the one that base has there and head has no more."""
+    if seen.name in (USELESS_CACHE, STAMPEDE) and (base := counted.get(seen.case)) and not base.warmth:
+        # Without a cache ten requests did as much; one that does nothing is new where there was none.
+        uncached = seen.name == USELESS_CACHE and not (base.hits or base.misses)
+        return _Since.HEAD if uncached else _Since.UNKNOWN
+    if seen.name == SLOW and not _clocked(counted.get(seen.case)):
+        return _Since.UNKNOWN
     if seen.case not in counted:
         return _Since.HEAD if counted and seen.case not in known else _Since.UNKNOWN
     was, now = (
@@ -88,6 +100,11 @@ def _since(
     gone = len(set(was) - set(now))
     added = [key for key in dict.fromkeys(now) if key not in was]
     return _Since.BASE if added.index(seen.key) < gone else _Since.HEAD
+
+
+def _clocked(base: Evidence | None) -> bool:
+    """Whether base's statements were timed in this run; stored ones have no seconds."""
+    return base is not None and any(statement.seconds for statement in base.statements)
 
 
 def _finding(seen: _Seen, policy: Policy, since: _Since) -> Finding:
@@ -104,21 +121,42 @@ def _judged(name: str, subject: str, text: str, policy: Policy, since: _Since) -
     return Level.NOTE, f"{text}, as on base" if since is _Since.BASE else text
 
 
-def _seen(side: SideRun) -> Iterator[_Seen]:
+def _seen(side: SideRun, *, unprotected: int, slow: float) -> Iterator[_Seen]:
+    """unprotected: how many requests at once do what one does on an empty cache, to be told.
+    slow: seconds."""
     labels = {planned.case: planned.label for planned in side.cases}
     growing = {(seen.case.name, seen.key): seen for seen in _growing(side, labels)}
     yield from growing.values()
-    told = {name for name, _ in growing}
+    grown = {name for name, _ in growing}
     for evidence in side.evidence:
         case = evidence.case
         label = labels.get(case, str(case))
+        yield from _cached(evidence, label, unprotected)
         for statement in evidence.statements:
+            if statement.seconds >= slow:
+                took = f"{1000 * statement.seconds:,.0f} ms"
+                told = f"{label}: {brief(statement.text)} takes {took} a time"
+                yield _Seen(SLOW, case, statement.fingerprint, told)
             if (case.name, statement.fingerprint) not in growing:
                 yield from _looping(case, label, statement)
         for command in evidence.commands:
-            if command.calls >= _MANY and command.name in _SINGLE and case.name not in told:
+            if command.calls >= _MANY and command.name in _SINGLE and case.name not in grown:
                 text = f"{label}: {command.name} runs {number(command.calls)} times a {_turn(case)}"
                 yield _Seen(LOOP, case, command.name, f"{text}; {_SINGLE[command.name]} would be one")
+
+
+def _cached(evidence: Evidence, label: str, unprotected: int) -> Iterator[_Seen]:
+    """A cache that saves nothing, and one that lets everybody through while it is empty."""
+    seen, case = evidence.warmth, evidence.case
+    if seen is None or not seen.cold:
+        return
+    queries = f"{number(seen.cold)} " + ("query" if seen.cold == 1 else "queries")
+    if seen.warm >= seen.cold:
+        told = f"{label}: looks into Redis, and the same request once more still runs {queries}"
+        yield _Seen(USELESS_CACHE, case, "cache", told)
+    elif seen.crowd >= seen.warm * seen.size + (seen.cold - seen.warm) * unprotected:
+        told = f"{label}: {seen.size} requests at once on an empty cache run {number(seen.crowd)} queries"
+        yield _Seen(STAMPEDE, case, "cache", f"{told}, one alone {number(seen.cold)}")
 
 
 def _looping(case: Case, label: str, statement: Statement) -> Iterator[_Seen]:

@@ -6,6 +6,7 @@ is timed, and the count is its warm-up. Nothing is swapped under a live server.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from gate import dataset
+from gate.cli.caches import caching, warmth
 from gate.cli.prepared import Prepared, Rig
 from gate.cli.seen import Account
 from gate.config import Pin
@@ -146,14 +148,17 @@ class EndpointPair:
     def measure(
         self, *, meanwhile: Callable[[], None] | None = None, last: Callable[[], None] | None = None
     ) -> None:
-        """meanwhile: what else to do while the applications start; last: before they are stopped.
+        """meanwhile: what else to do while the applications start; last: once they are stopped.
 
         Raises Lost where an application stops answering, GateError where it does not start.
         """
         with ExitStack() as stack:
             with self.rig.clock.phase("start"):
+                cloned = {name: self._cloned(name, stack) for name in self.sides}
+                if last:
+                    stack.push(_unless_failed(last))
                 # Both start at once, on all cores; nothing is measured yet.
-                started = {name: self._started(name, stack) for name in self.sides}
+                started = {name: self._started(name, cloned[name], stack) for name in self.sides}
                 if meanwhile:
                     meanwhile()
                 served = {name: self._ready(name, launched, stack) for name, launched in started.items()}
@@ -164,18 +169,26 @@ class EndpointPair:
                         self._group(group, served, writes=writes)
             if self.step.pair == 1 and "head" in served:
                 self.account.routes = _routes(served["head"])
-            if last:
-                last()
+            if self.step.pair == 1 and self.step.count:
+                with self.rig.clock.phase("count"):
+                    for one in served.values():
+                        self._warmth(one)
 
-    def _started(self, name: SideName, stack: ExitStack) -> _Started:
+    def _cloned(self, name: SideName, stack: ExitStack) -> str:
+        prepared = self.sides[name]
+        server = prepared.running.postgres
+        with starting(name):
+            clone = dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}")
+            database = stack.enter_context(clone)
+        if self.rig.whole and self.step.pair == 1:
+            stack.push(self.account.stocktaking(server, database, name))
+        return database
+
+    def _started(self, name: SideName, database: str, stack: ExitStack) -> _Started:
         prepared = self.sides[name]
         server = prepared.running.postgres
         log = prepared.logs / f"{name}-{self.step.pair}.log"
         with starting(name):
-            clone = dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}")
-            database = stack.enter_context(clone)
-            if self.rig.whole and self.step.pair == 1:
-                stack.push(self.account.stocktaking(server, database, name))
             redis = prepared.running.redis(name)
             side = prepared.side(server, database, redis, seed=self.step.pair, padding=self.padding)
             launched = stack.enter_context(launch(prepared.config.target, side, log=log))
@@ -263,6 +276,17 @@ class EndpointPair:
         seen.add(case, RESPONSE_BYTES, [sum(answer.sizes) / plan.requests])
         parallel = used is not None and after is not None and after - used > PARALLEL * seconds
         self.rig.learned.pins.setdefault(case, "none" if parallel else "one")
+
+    def _warmth(self, one: Served) -> None:
+        """What the caches of this side do for its reading cases; its Redis is empty afterwards."""
+        config, seen = one.prepared.config.suites.endpoints, self.account.seen[one.side.name]
+        readers = {planned.case for planned in self.planned if not planned.writes}
+        if config is None or not (cases := caching(seen.evidence, readers)):
+            return
+        move(one.side.pids, self.rig.cores.available)
+        with one.blamed():
+            found = warmth(cases, one.side, config, counter=one.counter, resolved=self.rig.resolved)
+        seen.evidence = [dataclasses.replace(each, warmth=found.get(each.case)) for each in seen.evidence]
 
     def _time(
         self,
@@ -366,6 +390,16 @@ class EndpointPair:
         }.get(pin, (cores.available, cores.available))
         move((pid for one in served.values() for pid in one.side.pids), application)
         move((0, *services), rest)
+
+
+def _unless_failed(work: Callable[[], None]) -> Callable[..., None]:
+    """For the exit of a block that may fail."""
+
+    def exited(failed: type[BaseException] | None, *_: object) -> None:
+        if failed is None:
+            work()
+
+    return exited
 
 
 def _routes(head: Served) -> tuple[Route, ...]:

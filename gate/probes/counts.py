@@ -141,6 +141,13 @@ class Counter:
             evictions=(after.redis.evictions - before.redis.evictions) / requests,
         )
 
+    def empty_redis(self) -> None:
+        """Takes every key from the side's Redis server, so that the next request finds its cache empty."""
+        try:
+            db.empty_redis(self._redis)
+        except db.RedisError as error:
+            raise MeasurementError(f"Redis could not be emptied: {error}") from error
+
     def close(self) -> None:
         """Forgets the database's statements too, so that those of many clones never fill the view."""
         with contextlib.suppress(db.Error):  # of a server that ended meanwhile, which took them along
@@ -175,6 +182,7 @@ class _Sum:
     blocks: int = 0
     temp_blocks: int = 0
     wal_records: int = 0
+    seconds: float = 0.0
 
     def add(self, identity: Identity, row: db.StatementRow, earlier: db.StatementRow | None) -> None:
         # Which of several spellings is shown must not depend on which came first.
@@ -184,6 +192,7 @@ class _Sum:
         self.blocks += row.blocks - (earlier.blocks if earlier else 0)
         self.temp_blocks += row.temp_blocks - (earlier.temp_blocks if earlier else 0)
         self.wal_records += row.wal_records - (earlier.wal_records if earlier else 0)
+        self.seconds += row.seconds - (earlier.seconds if earlier else 0)
 
 
 def _statements(before: Iterable[db.StatementRow], after: Iterable[db.StatementRow]) -> list[_Sum]:
@@ -226,6 +235,7 @@ def _statement(seen: _Sum, requests: int) -> Statement:
         temp_blocks=seen.temp_blocks / requests,
         wal_records=seen.wal_records / requests,
         transaction=seen.identity.sort is not Sort.WORK,
+        seconds=seen.seconds / seen.calls,
     )
 
 

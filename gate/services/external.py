@@ -61,7 +61,7 @@ class External(Running):
             self._used[name] = self._free.pop(0)
         server = self._used[name]
         with db.redis_client(server) as client:
-            client.flushall()
+            db.empty_redis(client)
         return server
 
     def failure(self) -> EnvironmentFailure | None:

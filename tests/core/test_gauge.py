@@ -80,7 +80,9 @@ def test_more_memory_blocks_and_says_between_which_bounds() -> None:
     assert (row.level, row.blocking) == (Level.BLOCK, True)
     found = held(row)
     assert found is not None
-    assert re.search(r"\d+,\d{3} more bytes per request stay in memory \((9,\d{3}) to (10,\d{3})\)", found.summary)
+    assert re.search(
+        r"\d+,\d{3} more bytes per request stay in memory \((9,\d{3}) to (10,\d{3})\)", found.summary
+    )
 
 
 def test_growth_below_a_megabyte_in_a_thousand_requests_is_let_through() -> None:

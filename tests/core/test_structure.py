@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from gate.config import Policy
-from gate.model import Case, Command, Evidence, Index, Level, SideInfo, SideName, SideRun, Statement, Storage
+from gate.model import (
+    Case,
+    Command,
+    Evidence,
+    Index,
+    Level,
+    SideInfo,
+    SideName,
+    SideRun,
+    Statement,
+    Storage,
+    Warmth,
+)
 from gate.structure import structural
 from tests.core.build import planned, statement
 
@@ -108,6 +122,60 @@ def test_a_spill_is_found() -> None:
         fingerprint="s", text="SELECT 1 FROM t ORDER BY 1", calls=1, rows=1, blocks=1, temp_blocks=9
     )
     assert told(side("head", {case: [spills]}), side("base", {case: []})) == [("spill", Level.WARN)]
+
+
+def cached(
+    name: SideName, cold: float, warm: float, crowd: float, *, hits: float = 1.0, looked: bool = True
+) -> SideRun:
+    plain = side(name, {page(10): [statement(SONGS, 1, rows=10)]})
+    seen = Warmth(cold=cold, warm=warm, crowd=crowd, size=10) if looked else None
+    evidence = [dataclasses.replace(each, warmth=seen, hits=hits) for each in plain.evidence]
+    return dataclasses.replace(plain, evidence=tuple(evidence))
+
+
+def test_a_cache_that_saves_no_query_is_found() -> None:
+    """It is new where base's cache works, and where base has none; else nothing is known of base's."""
+    useless = cached("head", 3, 3, 30)
+    (found,) = structural(useless, cached("base", 3, 0, 3), Policy())
+    assert (found.name, found.level) == ("useless-cache", Level.WARN)
+    assert "the same request once more still runs 3 queries" in found.text
+    assert told(useless, cached("base", 3, 3, 30)) == [("useless-cache", Level.NOTE)]
+    assert told(useless, cached("base", 3, 3, 30, hits=0, looked=False)) == [("useless-cache", Level.WARN)]
+    assert told(useless, cached("base", 3, 3, 30, looked=False)) == [("useless-cache", Level.NOTE)]
+
+
+@pytest.mark.parametrize(
+    ("base", "level"),
+    [(cached("base", 3, 0, 3), Level.WARN), (cached("base", 3, 0, 9), Level.NOTE)],
+    ids=["protected", "half protected is chance"],
+)
+def test_ten_at_once_on_an_empty_cache(base: SideRun, level: Level) -> None:
+    """A cache that lets all of them through while it is empty protects from nothing."""
+    (found,) = structural(cached("head", 3, 0, 30), base, Policy())
+    assert (found.name, found.level) == ("stampede", level)
+    assert "10 requests at once on an empty cache run 30 queries, one alone 3" in found.text
+
+
+def test_a_new_cache_without_protection_is_no_worse_than_none() -> None:
+    """Before it was there, ten requests did as much."""
+    assert told(cached("head", 3, 0, 30), cached("base", 3, 0, 30, hits=0, looked=False)) == [
+        ("stampede", Level.NOTE)
+    ]
+
+
+def took(name: SideName, seconds: float) -> SideRun:
+    slow = dataclasses.replace(statement(SONGS, 1, rows=10), seconds=seconds)
+    return side(name, {page(10): [slow]})
+
+
+def test_a_slow_statement_is_found() -> None:
+    """New only where base's is clearly faster; a stored base has no seconds."""
+    (found,) = structural(took("head", 0.23), took("base", 0.01), Policy())
+    assert (found.name, found.level) == ("slow-statement", Level.WARN)
+    assert found.text.endswith("takes 230 ms a time")
+    assert told(took("head", 0.101), took("base", 0.099)) == [("slow-statement", Level.NOTE)]
+    assert told(took("head", 0.23), took("base", 0.0)) == [("slow-statement", Level.NOTE)]
+    assert told(took("head", 0.23), took("base", 0.01), Policy(slow_statement=1.0)) == []
 
 
 def test_a_finding_can_be_accepted_and_its_level_set() -> None:

@@ -42,6 +42,7 @@ def test_totals_are_per_request():
         "sql.wal_records": 4.0,
         "sql.transactions": 0.0,
         "redis.commands": 3.0,
+        "redis.keys": 0.0,
     }
     assert [(command.name, command.calls) for command in found.commands] == [("GET", 2.0), ("SET", 1.0)]
     assert (found.hits, found.misses) == (1.5, 0.5)
