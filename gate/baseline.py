@@ -194,6 +194,7 @@ def joined(sides: Iterable[SideRun]) -> SideRun | None:
         cases=tuple(planned for side in several for planned in side.cases),
         samples=tuple(sample for side in several for sample in side.samples),
         evidence=tuple(item for side in several for item in side.evidence),
+        smaller=tuple(item for side in several for item in side.smaller),
         worse=tuple(each for side in several for each in side.worse),
     )
 

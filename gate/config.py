@@ -180,7 +180,8 @@ class Dataset(Table):
     """Rows per table and whatever should not be left to the generators (DESIGN.md section 6).
 
     Tables not named get `default_rows`; `ignore` names tables left as the migrations leave them
-    (bookkeeping of the migration tool is always left alone).
+    (bookkeeping of the migration tool is always left alone). production: rows of tables there, to say
+    how long a statement that grows with the data takes then.
     """
 
     seed: int = 1
@@ -190,6 +191,13 @@ class Dataset(Table):
     ignore: tuple[str, ...] = ()
     tables: dict[str, DatasetTable] = {}
     anchors: dict[str, Anchor] = {}
+    production: dict[str, Annotated[int, Field(gt=0)]] = {}
+
+    @model_validator(mode="after")
+    def _known_tables(self) -> Dataset:
+        if unknown := sorted(self.production.keys() - self.tables.keys()):
+            raise ValueError(f"production.{unknown[0]}: tables.{unknown[0]} does not say its rows here")
+        return self
 
 
 class SqlValues(Table):
@@ -329,7 +337,8 @@ class Endpoints(Table):
     A reading case is warmed by more than `warmup` where its lists are longer: by every request that
     will be counted or timed.
 
-    headers: sent with every request. timeout: of one request.
+    headers: sent with every request. timeout: of one request. growth: share of the data set on which
+    reading cases are counted once more, to see what grows with the data; unset leaves that out.
     """
 
     warmup: int = Field(default=12, ge=0)
@@ -337,6 +346,7 @@ class Endpoints(Table):
     rounds: int = Field(default=100, ge=0)
     timeout: Seconds = 30.0
     headers: dict[str, str] = {}
+    growth: Annotated[Share, Field(gt=0, lt=1)] | None = None
     login: Login | None = None
     routes: Routes | None = None
     request: tuple[Request, ...] = Field(min_length=1)
@@ -396,6 +406,7 @@ FINDINGS = (
     "useless-cache",
     "stampede",
     "slow-statement",
+    "grows-with-data",
 )
 
 

@@ -50,7 +50,29 @@ class Done:
     """Nothing is left that could change the verdict, or that the time budget has room for."""
 
 
-def next_step(plan: Plan, run: Run) -> Visits | Done:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Smaller:
+    """Count the readers of these sides once more, on `share` of the data set."""
+
+    sides: tuple[tuple[SideName, tuple[Case, ...]], ...]
+    share: float
+
+
+def next_step(plan: Plan, run: Run) -> Visits | Smaller | Done:
+    """As `_next_visit`; then, where that is asked for, what grows with the data."""
+    step = _next_visit(plan, run)
+    if not isinstance(step, Done) or not plan.growth or run.smaller:
+        return step
+    readers = [p.case for p in plan.cases if p.case.suite == "endpoints" and not p.writes]
+    sides: tuple[tuple[SideName, tuple[Case, ...]], ...] = (
+        ("base", tuple(case for case in readers if case in plan.base)),
+        ("head", tuple(readers)),
+    )
+    live = tuple((name, cases) for name, cases in sides if cases)
+    return Smaller(sides=live, share=plan.growth) if live else step
+
+
+def _next_visit(plan: Plan, run: Run) -> Visits | Done:
     """First the pairs of the screen, of which the first ones count too; then those of the confirm.
 
     Head is counted once for each pass, each in a process of its own with another hash seed; with it

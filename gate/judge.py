@@ -111,6 +111,7 @@ def judge(run: Run, context: Context) -> Report:
             storage=run.storage,
             routes=run.routes,
             explanations=run.explanations,
+            smaller=run.smaller,
         ),
         config=context.settings,
         comparisons=rows,
@@ -144,6 +145,7 @@ def held_against(report: Report, base: Report, context: Context) -> Report:
         plan=plan,
         sides=head,
         explanations=(),
+        smaller=tuple(seen for seen in run.smaller if seen.side == "head"),
         storage=tuple(table for table in run.storage if table.side == "head"),
     )
     return judge(run, dataclasses.replace(context, stored=stored))
@@ -164,6 +166,7 @@ def run_of(report: Report) -> Run:
         storage=report.run.storage,
         routes=report.run.routes,
         explanations=report.run.explanations,
+        smaller=report.run.smaller,
         timeline=report.timeline,
         caveats=report.caveats,
     )
@@ -171,7 +174,7 @@ def run_of(report: Report) -> Run:
 
 def _structural(run: Run, context: Context, head: SideRun, base: SideRun | None) -> tuple[Finding, ...]:
     policy = context.config.policy if context.config else Policy()
-    return structural(head, base, policy, known=run.plan.known, storage=run.storage)
+    return structural(head, base, policy, plan=run.plan, storage=run.storage)
 
 
 def _rules(plan: Plan, config: Config | None) -> dict[Case, TimingRule]:
@@ -227,6 +230,7 @@ def _restricted(side: SideRun, cases: frozenset[Case]) -> SideRun:
         cases=tuple(p for p in side.cases if p.case in cases),
         samples=tuple(s for s in side.samples if s.case in cases),
         evidence=tuple(e for e in side.evidence if e.case in cases),
+        smaller=tuple(e for e in side.smaller if e.case in cases),
     )
 
 

@@ -452,6 +452,15 @@ class PlannedCase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Production:
+    """A table's rows in the data set of this run, and in production."""
+
+    table: str
+    rows: int
+    production: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What runs and how often; made before anything is started.
 
@@ -466,6 +475,8 @@ class Plan:
     timed: the cases timed side by side, in the order of `cases`; none where base is not live.
     screen: pairs of the screen. untimed: why nothing is timed side by side, where something could be.
     unmeasured: why base could not be measured, where it should have been; empty otherwise.
+    growth: share of the data set on which reading endpoints are counted once more; 0 leaves it out.
+    production: how large tables are there, as far as it is declared.
     """
 
     against: str
@@ -482,6 +493,8 @@ class Plan:
     screen: int = 8
     untimed: str = ""
     unmeasured: str = ""
+    growth: float = 0.0
+    production: tuple[Production, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -516,12 +529,14 @@ class SideRun:
     """One side's numbers: a Run cut to one side, or a stored baseline. What `compare` takes.
 
     worse: of a baseline, what a pull request accepts: times as ratios to its base, memory in bytes.
+    smaller: what a count on `Plan.growth` of the data set saw; in no file.
     """
 
     side: SideInfo
     cases: tuple[PlannedCase, ...]
     samples: tuple[Sample, ...]
     evidence: tuple[Evidence, ...] = ()
+    smaller: tuple[Evidence, ...] = ()
     worse: tuple[Accept, ...] = ()
 
     def sample(self, case: Case, metric: str) -> Sample | None:
@@ -568,6 +583,7 @@ class Run:
 
     sides: the measured ones, head always; base only where it was measured in this run.
     storage: of the sides measured, where every case was. routes: of head, where they are known.
+    smaller: of the sides measured, on `plan.growth` of the data set.
     """
 
     schema: str = RUN_SCHEMA
@@ -581,6 +597,7 @@ class Run:
     storage: tuple[Storage, ...] = ()
     routes: tuple[Route, ...] = ()
     explanations: tuple[Explanation, ...] = ()
+    smaller: tuple[Evidence, ...] = ()
     timeline: tuple[Phase, ...] = ()
     caveats: tuple[Caveat, ...] = ()
 
@@ -597,6 +614,7 @@ class Run:
             cases=self.plan.cases,
             samples=tuple(s for s in self.samples if s.side == name),
             evidence=tuple(e for e in self.evidence if e.side == name),
+            smaller=tuple(e for e in self.smaller if e.side == name),
         )
 
     def extended(
@@ -825,6 +843,7 @@ class Measured:
     storage: tuple[Storage, ...] = ()
     routes: tuple[Route, ...] = ()
     explanations: tuple[Explanation, ...] = ()
+    smaller: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,7 @@ def make_plan(
         rounds=numbers.rounds if numbers else 0,
         timing=timing,
         time_budget=time_budget,
+        growth=(numbers.growth or 0.0) if numbers else 0.0,
     )
 
 

@@ -6,6 +6,7 @@ memory, and an index that nothing measured uses. What base does as well is a not
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +15,18 @@ from fnmatch import fnmatchcase
 
 from gate.config import FINDINGS, Policy
 from gate.explain import brief, number, sizes
-from gate.model import Case, Evidence, Finding, Index, Level, SideRun, Statement, Storage
+from gate.model import Case, Evidence, Finding, Index, Level, Plan, Production, SideRun, Statement, Storage
 
-N_PLUS_ONE, LOOP, ROW_BY_ROW, SPILL, UNUSED_INDEX, USELESS_CACHE, STAMPEDE, SLOW = FINDINGS
+N_PLUS_ONE, LOOP, ROW_BY_ROW, SPILL, UNUSED_INDEX, USELESS_CACHE, STAMPEDE, SLOW, GROWS = FINDINGS
 
 _SLOPE = 0.3  # calls for each further row of the page; a loop has 1, less where rows share a parent
 _MANY = 10  # calls of one statement in one request that are a loop whatever the page's size
 # Of requests at once on an empty cache: how many times one's statements are no protection on head, and how
 # few are already none on base. What is between them is chance, and not new.
 _UNPROTECTED, _HALF_PROTECTED = 5, 2
+_GROWING = 0.7  # power of the data's size by which blocks grow; a scan has 1, an index nearly 0
+_FEW_BLOCKS = 20  # of one execution, below which growth is not worth a word
+_SAME_ROWS = 0.2  # share of rows by which results may differ and are as large
 _LEAST = 3  # further calls, below which a slope of two pages says nothing
 _WRITES = re.compile(r"(insert|update|delete|merge)\b", re.IGNORECASE)
 _READS = re.compile(r"(select|with)\b", re.IGNORECASE)
@@ -45,13 +49,13 @@ def structural(
     base: SideRun | None,
     policy: Policy,
     *,
-    known: Collection[Case] = (),
+    plan: Plan,
     storage: Sequence[Storage] = (),
 ) -> tuple[Finding, ...]:
     """Everything found on head, in the order of its cases.
 
     base: None where nothing is known of it. Only what base does not do although it was counted there, or
-    what a case does that is not among the known ones of base, is new; the rest are notes.
+    what a case does that is not among the plan's known ones of base, is new; the rest are notes.
     storage: of both sides; without base's, no index is known to be new.
     """
     slow = policy.slow_statement
@@ -62,7 +66,8 @@ def structural(
     tables = {side: [table for table in storage if table.side == side] for side in ("base", "head")}
     indexes = _idle(tables["head"], tables["base"]) if tables["base"] else ()
     return (
-        *(_finding(seen, policy, _since(seen, before, after, counted, known)) for seen in after),
+        *(_finding(seen, policy, _since(seen, before, after, counted, plan.known)) for seen in after),
+        *_all_growing(head, base, policy, plan),
         *(_index_finding(index, policy) for index in indexes),
     )
 
@@ -228,6 +233,58 @@ def _idle(head: Iterable[Storage], base: Iterable[Storage]) -> list[tuple[Storag
         if table.table in sizes
         if not index.unique and not index.scans and (table.table, index.definition) not in known
     ]
+
+
+def _all_growing(head: SideRun, base: SideRun | None, policy: Policy, plan: Plan) -> Iterator[Finding]:
+    """Statements that read more the more data there is, for as many rows: nothing bounds what they read."""
+    if not plan.growth:
+        return
+    labels = {planned.case: planned.label for planned in head.cases}
+    before = {(case, s.fingerprint): e for case, s, e in _exponents(base, plan.growth)} if base else {}
+    known = {seen.case for seen in base.smaller} if base else set()
+    for case, statement, power in _exponents(head, plan.growth):
+        if power < _GROWING:
+            continue
+        was = before.get((case, statement.fingerprint), 0.0)
+        since = _Since.HEAD if case in known else _Since.UNKNOWN
+        since = _Since.BASE if was >= _GROWING / 2 else since
+        blocks, rows = (number(round(value, 1)) for value in (statement.blocks, statement.rows))
+        text = f"{labels.get(case, str(case))}: {brief(statement.text)} reads {blocks} blocks for {rows} rows"
+        text += ", and more the more data there is"
+        text += f" (exponent {power:.1f}){_in_production(statement, power, plan.production)}"
+        level, text = _judged(GROWS, str(case), text, policy, since)
+        yield Finding(name=GROWS, level=level, text=text, case=case)
+
+
+def _exponents(side: SideRun, share: float) -> Iterator[tuple[Case, Statement, float]]:
+    """Each statement that gives as many rows from `share` of the data, with the power of the data's size by
+    which its blocks grow."""
+    smaller = {
+        seen.case: {s.fingerprint: s for s in seen.statements} for seen in side.smaller if not seen.failure
+    }
+    for evidence in side.evidence:
+        for statement in evidence.statements:
+            small = smaller.get(evidence.case, {}).get(statement.fingerprint)
+            if small is None or statement.transaction or small.calls != statement.calls:
+                continue
+            # Few blocks are the height of an index, and a page more of it.
+            if statement.blocks < _FEW_BLOCKS * statement.calls or not small.blocks:
+                continue
+            if abs(statement.rows - small.rows) <= _SAME_ROWS * max(statement.rows, 1):
+                yield evidence.case, statement, math.log(statement.blocks / small.blocks) / -math.log(share)
+
+
+def _in_production(statement: Statement, power: float, tables: Iterable[Production]) -> str:
+    """How long it takes there, by the largest table that it names: "; at 20,000,000 songs: 4.1 s"."""
+    named = [
+        each for each in tables if each.rows and re.search(rf"\b{re.escape(each.table)}\b", statement.text)
+    ]
+    if not named or not statement.seconds:
+        return ""
+    table = max(named, key=lambda each: each.production)
+    seconds = statement.seconds * (table.production / table.rows) ** power
+    took = f"{seconds:,.1f} s" if seconds >= 1 else f"{1000 * seconds:,.0f} ms"
+    return f"; at {table.production:,} {table.table}: {took}"
 
 
 def _index_finding(idle: tuple[Storage, Index, int], policy: Policy) -> Finding:

@@ -15,7 +15,7 @@ from gate import __version__
 from gate.cli.clock import Clock, Notify
 from gate.cli.looked import CASES, look_into
 from gate.cli.measure import Collected, Result, measure_pair
-from gate.cli.prepared import Prepared, Rig
+from gate.cli.prepared import Learned, Prepared, Rig
 from gate.cli.served import BaseFailed
 from gate.cli.sides import Workshop, resolve
 from gate.cli.sources import (
@@ -30,7 +30,7 @@ from gate.cli.sources import (
 )
 from gate.config import Config, Policy
 from gate.errors import GateError, MeasurementError
-from gate.experiment import Done, Visits, next_step
+from gate.experiment import Done, Smaller, Visits, next_step
 from gate.explain import to_look_into
 from gate.judge import judge
 from gate.model import (
@@ -40,9 +40,11 @@ from gate.model import (
     Comparison,
     DataKey,
     Environment,
+    Evidence,
     Explanation,
     Kind,
     Plan,
+    Production,
     Report,
     Run,
     SideInfo,
@@ -135,7 +137,7 @@ class Gate:
         head, base = self._with_data(head, base)
         cases, theirs = self._collected(head, base)
         plan = settle_base(self._plan(head, cases), self.sources.stored, self._key(head))
-        plan = dataclasses.replace(plan, untimed=untimed or "")
+        plan = dataclasses.replace(plan, untimed=untimed or "", production=self._production())
         if base is None or theirs is None:
             plan, base = self._counted_base(plan, head)
         else:
@@ -189,6 +191,9 @@ class Gate:
         deaths: list[SideName] = []
         anew = False
         while not isinstance(step := next_step(run.plan, run), Done):
+            if isinstance(step, Smaller):
+                run = dataclasses.replace(run, smaller=self._counted_on_less(step, run))
+                continue
             self.clock.notify(_announced(step, run.plan))
             try:
                 if step.stage == "confirm" and not anew:
@@ -208,6 +213,26 @@ class Gate:
             else:
                 run = self._accounted(run, step, result)
         return run
+
+    def _counted_on_less(self, step: Smaller, run: Run) -> tuple[Evidence, ...]:
+        """The readers' work on a share of the data. A side that fails there fails here alone: it explains."""
+        found: list[Evidence] = []
+        for name, cases in step.sides:
+            try:
+                side = self.workshop.on_share(self.sides[name], step.share)
+                with self.workshop.looking(side) as database:
+                    rig = dataclasses.replace(
+                        self.rig, resolved=resolve(side, database), learned=Learned(), whole=False
+                    )
+                # Not the first pair, which looks at more than counts.
+                visits = Visits(pair=run.plan.passes, count=((name, cases),))
+                found += measure_pair(visits, {name: side}, run.plan, rig=rig).evidence
+            except (GateError, BaseFailed) as error:
+                self.clock.notify(f"what grows with the data of {name} could not be seen: {error}")
+        # Without any, the step would be asked for again.
+        return tuple(found) or tuple(
+            Evidence(case=case, side=name) for name, cases in step.sides for case in cases
+        )
 
     def _after_death(self, run: Run, deaths: Sequence[SideName], result: Result) -> Run:
         """A process that dies costs its pair; what dies again and again cannot be measured."""
@@ -239,6 +264,7 @@ class Gate:
             samples=tuple(sample for sample in run.samples if sample.side == "head"),
             evidence=tuple(item for item in run.evidence if item.side == "head"),
             storage=tuple(table for table in run.storage if table.side == "head"),
+            smaller=tuple(item for item in run.smaller if item.side == "head"),
         )
 
     def _accounted(self, run: Run, step: Visits, result: Result) -> Run:
@@ -410,6 +436,19 @@ class Gate:
     def policy(self) -> Policy:
         """In CI base's, so that a pull request cannot loosen its own gate."""
         return judging(self.sources, self.options).policy
+
+    def _production(self) -> tuple[Production, ...]:
+        spec = self.sources.config.dataset
+        scale = spec.scale * (self.options.scale or 1.0)
+        return tuple(
+            Production(
+                table=name,
+                rows=round(table.rows * (1.0 if table.fixed else scale)),
+                production=spec.production[name],
+            )
+            for name, table in spec.tables.items()
+            if name in spec.production
+        )
 
     def _why_counted(self, plan: Plan, head: Prepared) -> str:
         key = self._key(head)

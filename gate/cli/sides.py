@@ -142,8 +142,18 @@ class Workshop:
     def _seeded_or_again(self, side: Prepared, plan: dataset.DataPlan | None) -> Prepared:
         return self.with_data(side) if plan is None else self.seeded(side, plan)
 
+    def on_share(self, side: Prepared, share: float) -> Prepared:
+        """The side with another template, of so much of its data set; nothing keeps that one."""
+        with self.migrating(side, share=share) as migrated:
+            plan = migrated()
+        server = side.running.postgres
+        with self.clock.phase("seed", f"seeding {plan.rows:,} rows to see what grows with the data"):
+            build = dataset.find(server, plan.key)
+            template = build or dataset.build(server, _database(side), plan, notify=self.clock.notify)
+        return dataclasses.replace(side, template=template)
+
     @contextmanager
-    def migrating(self, side: Prepared) -> Iterator[Callable[[], dataset.DataPlan]]:
+    def migrating(self, side: Prepared, *, share: float = 1.0) -> Iterator[Callable[[], dataset.DataPlan]]:
         """Begins to migrate an empty database. Calling awaits it, and gives what belongs into its tables."""
         server, name, database = side.running.postgres, side.name, _database(side)
         self.clock.notify(f"migrating {name}")
@@ -158,7 +168,7 @@ class Workshop:
                 self._migrated[name] = side.running
                 own = self.sources.config.dataset
                 spec = dataset.fitting(server, database, own) if name == "base" else side.config.dataset
-                scale = side.config.dataset.scale * (self.options.scale or 1.0)
+                scale = side.config.dataset.scale * (self.options.scale or 1.0) * share
                 plan = dataset.describe(server, database, spec, scale=scale)
                 for note in plan.notes:
                     self.clock.notify(f"{name}: {note}")

@@ -118,7 +118,7 @@ def _key(
     return digest(
         schema.text,
         "\n".join(found),
-        spec.model_dump_json(exclude={"anchors", "scale"}),
+        spec.model_dump_json(exclude={"anchors", "scale", "production"}),
         repr(float(scale)),
         server.version,
         " ".join(server.initdb),

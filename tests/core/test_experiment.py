@@ -8,12 +8,13 @@ from collections import Counter
 
 import pytest
 
-from gate.experiment import Done, Visits, next_step, spent, turns, within_budget
+from gate.experiment import Done, Smaller, Visits, next_step, spent, turns, within_budget
 from gate.model import (
     ERRORS,
     LATENCY,
     Case,
     Environment,
+    Evidence,
     Pair,
     Plan,
     PlannedCase,
@@ -177,3 +178,13 @@ def test_a_single_round_does_not_always_begin_with_the_same_side() -> None:
 def test_a_side_alone_has_every_turn() -> None:
     """Without a base there is nobody to alternate with."""
     assert turns(("head",), 3, random.Random(1)) == ("head",) * 3
+
+
+def test_growth_is_counted_last_and_once() -> None:
+    """On every live side, the readers among the endpoints alone."""
+    grows = dataclasses.replace(plan(base=(ONE,)), growth=0.25)
+    done = run((ONE, "base", 1), (ONE, "base", 2), *((c, "head", p) for c in (ONE, TWO) for p in (1, 2)))
+    step = next_step(grows, done)
+    assert step == Smaller(sides=(("base", (ONE,)), ("head", (ONE, TWO))), share=0.25)
+    seen = dataclasses.replace(done, smaller=(Evidence(case=ONE, side="head"),))
+    assert next_step(grows, seen) == Done()

@@ -11,8 +11,11 @@ from gate.model import (
     Case,
     Command,
     Evidence,
+    Finding,
     Index,
     Level,
+    Plan,
+    Production,
     SideInfo,
     SideName,
     SideRun,
@@ -20,11 +23,25 @@ from gate.model import (
     Storage,
     Warmth,
 )
-from gate.structure import structural
+from gate.structure import structural as _structural
 from tests.core.build import planned, statement
 
 ARTIST = "SELECT name FROM artists WHERE id = $1"
 SONGS = "SELECT id, title FROM songs WHERE playlist_id = $1 LIMIT $2"
+
+
+PLAN = Plan(against="auto", cases=())
+
+
+def structural(
+    head: SideRun,
+    base: SideRun | None,
+    policy: Policy,
+    *,
+    plan: Plan = PLAN,
+    storage: tuple[Storage, ...] = (),
+) -> tuple[Finding, ...]:
+    return _structural(head, base, policy, plan=plan, storage=storage)
 
 
 def page(size: int) -> Case:
@@ -222,3 +239,48 @@ def test_a_new_index_that_nothing_uses_warns_with_sizes() -> None:
 def test_without_base_s_tables_no_index_is_called_new() -> None:
     storage = (table("head", 96_000_000, index("idle", 0)),)
     assert structural(clean("head"), clean("base"), Policy(), storage=storage) == ()
+
+
+def growing(name: SideName, small: float, large: float, *, rows: float = 10) -> SideRun:
+    """SONGS read so many blocks in a quarter of the data and in all of it."""
+    several = [
+        side(name, {page(10): [dataclasses.replace(statement(SONGS, 1, rows=n, blocks=b), seconds=0.2)]})
+        for b, n in ((large, 10), (small, rows))
+    ]
+    return dataclasses.replace(several[0], smaller=several[1].evidence)
+
+
+GROWTH = Plan(
+    against="auto",
+    cases=(),
+    growth=0.25,
+    production=(Production(table="songs", rows=1_000_000, production=20_000_000),),
+)
+
+
+def test_a_statement_that_reads_more_of_more_data_is_found_and_predicted() -> None:
+    """Four times the blocks for four times the data, and so twenty times for twenty times."""
+    (found,) = structural(
+        growing("head", 100, 400), growing("base", 12, 13), Policy(slow_statement=1), plan=GROWTH
+    )
+    assert (found.name, found.level) == ("grows-with-data", Level.WARN)
+    assert found.text.endswith(
+        "reads 400 blocks for 10 rows, and more the more data there is (exponent 1.0)"
+        "; at 20,000,000 songs: 4.0 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "base", "levels"),
+    [
+        (growing("head", 100, 400), growing("base", 100, 400), [Level.NOTE]),
+        (growing("head", 100, 400), clean("base"), [Level.NOTE]),
+        (growing("head", 30, 34), growing("base", 30, 30), []),
+        (growing("head", 1, 4), growing("base", 1, 1), []),
+        (growing("head", 100, 400, rows=3), growing("base", 30, 30), []),
+    ],
+    ids=["as on base", "base not counted on less", "an index", "a handful of blocks", "a larger result"],
+)
+def test_growth_that_is_none_or_not_new(head: SideRun, base: SideRun, levels: list[Level]) -> None:
+    found = structural(head, base, Policy(slow_statement=1), plan=GROWTH)
+    assert [each.level for each in found] == levels
