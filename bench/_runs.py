@@ -211,6 +211,7 @@ def summary(report: Mapping[str, Any]) -> Line:
 
     cases: by name, of the gated times; of those not found equal also each pair's value of either side, so
     that what happened can be seen. pairs: number, stage, seconds, warm, measured, lost.
+    memory: by case and metric, outcome and bytes of base, head and their difference.
     counted: rows that are no times and block, for then the verdict is not the times' own.
     """
     gated = [row for row in report["comparisons"] if row["metric"] in GATED.values()]
@@ -221,6 +222,11 @@ def summary(report: Mapping[str, Any]) -> Line:
             case_of(row["case"]): _kept(row)
             | ({} if row["outcome"] == "equivalent" else {"values": _values(report, row)})
             for row in gated
+        },
+        "memory": {
+            f"{case_of(row['case'])} {row['metric']}": [row["outcome"], row["base"], row["head"], row["delta"]]
+            for row in report["comparisons"]
+            if row["kind"] == "gauge"
         },
         "counted": [
             f"{case_of(row['case'])} {row['metric']}"

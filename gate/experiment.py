@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from gate.model import ERRORS, Case, Pair, Plan, Run, SideName, Stage
-from gate.timing import FEWEST, Member, family
+from gate.model import ERRORS, Case, Outcome, Pair, Plan, Run, SideName, Stage
+from gate.timing import FEWEST, Member, family, judge_times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +130,17 @@ def _confirm(plan: Plan, run: Run) -> Visits | Done:
     due = {m.case for m in chosen if sum(m.case in pair.cases for pair in done) < m.pairs}
     if not due or spent(run) + _Costs(plan, run).pair(due) > plan.time_budget:
         return Done()
+    suspects = {m.case for m in chosen if m.flagged}
+    if suspects and not due & suspects and _blocks(plan, run, suspects):
+        return Done()  # what is left could not change the verdict, and whoever waits has something to mend
     timed = tuple(each.case for each in plan.timed if each.case in due)
     return Visits(pair=max(pair.number for pair in run.pairs) + 1, stage="confirm", timed=timed)
+
+
+def _blocks(plan: Plan, run: Run, suspects: Collection[Case]) -> bool:
+    """Whether one of the suspects is slower by the rules of the plan, as far as it was measured."""
+    rows = judge_times(run, {each.case: each.rule for each in plan.timed})
+    return any(row.case in suspects and row.outcome is Outcome.REGRESSED for row in rows)
 
 
 def kept(run: Run, stage: Stage | None = None) -> tuple[Pair, ...]:

@@ -52,15 +52,22 @@ def run(*seen: tuple[Case, str, int]) -> Run:
     return empty
 
 
-def after(plan: Plan, ratios: dict[Case, float], *, pairs: int = 8, seconds: float = 10.0) -> Run:
-    """A run of `pairs` screen pairs in which head is slower by the ratios, give or take a little."""
+def after(
+    plan: Plan,
+    ratios: dict[Case, float],
+    *,
+    pairs: int = 8,
+    seconds: float = 10.0,
+    noise: dict[Case, float] | None = None,
+) -> Run:
+    """A run of `pairs` pairs in which head is slower by the ratios, give or take twice the noise."""
     found = dataclasses.replace(run(), plan=plan)
     for number in range(1, pairs + 1):
         stage = "screen" if number <= plan.screen else "confirm"
         cases = tuple(ratios)
         samples = []
         for case, ratio in ratios.items():
-            wobble = 1 + 0.001 * (number * 7 % 5 - 2)
+            wobble = 1 + (noise or {}).get(case, 0.001) * (number * 7 % 5 - 2 + 0.01 * number)
             sides: tuple[tuple[SideName, float], ...] = (("base", 0.010), ("head", 0.010 * ratio * wobble))
             for side, value in sides:
                 for metric, shown in ((LATENCY, value), (ERRORS, 0.0)):
@@ -147,6 +154,18 @@ def test_the_time_budget_ends_the_screen() -> None:
     short = timed(budget=25.0)
     assert next_step(short, after(short, {ONE: 1.0, TWO: 1.0}, pairs=2)) == Done()
     assert asked(next_step(short, after(short, {ONE: 1.0, TWO: 1.0}, pairs=1))).pair == 2
+
+
+def test_a_suspect_that_blocks_ends_the_confirm() -> None:
+    """The other one, which is no suspect and would want many pairs, could not change the verdict."""
+    noise, whole = {TWO: 0.06}, timed(budget=2000.0)
+
+    def after_pairs(number: int, ratio: float) -> Visits | Smaller | Done:
+        return next_step(whole, after(whole, {ONE: ratio, TWO: 1.02}, noise=noise, pairs=number))
+
+    assert asked(after_pairs(8, 1.1)).timed == (ONE, TWO)
+    assert after_pairs(24, 1.1) == Done()
+    assert asked(after_pairs(24, 1.04)).timed == (TWO,)
 
 
 def test_the_confirm_is_cut_by_the_time_budget_and_suspects_come_first() -> None:
