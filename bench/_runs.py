@@ -35,6 +35,7 @@ PLANTED = ROOT / "bench" / "planted"
 ONLY = {"benchmarks": "benchmarks/test_[lw]*", "endpoints": "*"}
 GATED = {"benchmarks": "time", "endpoints": "latency"}
 CONFIDENCE = 0.95
+_SIDES = ("base", "head")
 STOP = 15.0  # seconds that a gate told to end has for its servers
 _IDENTITY = ["-c", "user.name=bench", "-c", "user.email=bench@example.invalid", "-c", "commit.gpgsign=false"]
 
@@ -224,7 +225,7 @@ def summary(report: Mapping[str, Any]) -> Line:
             for row in gated
         },
         "memory": {
-            f"{case_of(row['case'])} {row['metric']}": [row["outcome"], row["base"], row["head"], row["delta"]]
+            f"{case_of(row['case'])} {row['metric']}": [row[name] for name in ("outcome", *_SIDES, "delta")]
             for row in report["comparisons"]
             if row["kind"] == "gauge"
         },

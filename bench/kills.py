@@ -4,9 +4,10 @@
 
 Moments are drawn from the seed and spread over seeding, cloning, starting, counting and timing, by the
 phases of a run that was left alone; with --timed over a pair of base and head, the confirm and the look for
-a cause, of a run that is blocked by a planted sleep. After each kill nothing of the run may be alive, mounted or in a
-container after 10 s, nor any data directory beyond the cache; then a run must end with the verdict and the
-counts of the one left alone, and clean up what the killed one left of scratch. Exits 1 where one of this fails.
+a cause, of a run that is blocked by a planted sleep. After each kill nothing of the run may be alive,
+mounted or in a container after 10 s, nor any data directory beyond the cache; then a run must end with the
+verdict and the counts of the one left alone, and clean up what the killed one left of scratch. Exits 1 where
+one of this fails.
 """
 
 from __future__ import annotations
@@ -98,9 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--registry", default="", help="of the images, for --services docker")
     parser.add_argument("--scale", type=float, default=1.0, help="times the small project's rows")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--timed", action="store_true", help="kill while base and head are timed side by side"
-    )
+    parser.add_argument("--timed", action="store_true", help="kill while both sides are timed")
     return parser.parse_args()
 
 
