@@ -20,6 +20,8 @@ from gate.model import (
     REDIS_COMMANDS,
     REDIS_KEYS,
     SERVICES_CPU,
+    SQL_BLOCKS,
+    SQL_WAL_RECORDS,
     TIME,
     Case,
     Cause,
@@ -28,12 +30,15 @@ from gate.model import (
     Evidence,
     Explanation,
     Gain,
+    Index,
     Kind,
     Level,
     Outcome,
     PlanChange,
+    SideName,
     SideRun,
     Statement,
+    Storage,
 )
 
 EXPLAINED = frozenset({Outcome.REGRESSED, Outcome.IMPROVED, Outcome.ACCEPTED})
@@ -58,12 +63,17 @@ def explained(
     base: SideRun | None,
     head: SideRun,
     explanations: Iterable[Explanation] = (),
+    storage: Iterable[Storage] = (),
 ) -> tuple[Comparison, ...]:
-    """The same rows, with a cause on each that got worse or better and whose parts are known."""
+    """The same rows, with a cause on each that got worse or better and whose parts are known.
+
+    storage: of both sides; without base's, no index is known to be new.
+    """
     before = {e.case: e for e in base.evidence} if base else {}
     after = {e.case: e for e in head.evidence}
     looks = {each.case: each for each in explanations}
     rows = tuple(comparisons)
+    indexes = new_indexes(storage)
 
     def of(row: Comparison) -> Cause | None:
         if row.kind is Kind.TIMING:
@@ -72,12 +82,40 @@ def explained(
             found = held(row)
         else:
             found = cause(row, before.get(row.case), after.get(row.case))
+            found = indexed(row, found, after.get(row.case), indexes)
         look = looks.get(row.case)
         if look and row.outcome is not Outcome.IMPROVED:
             found = deepened(row, found, look)
         return grown(row, found, rows)
 
     return tuple(dataclasses.replace(row, cause=of(row)) if row.outcome in EXPLAINED else row for row in rows)
+
+
+def new_indexes(storage: Iterable[Storage]) -> dict[str, tuple[Index, ...]]:
+    """By table of both sides, the indexes that base does not have, under whatever name."""
+    tables: dict[SideName, dict[str, Storage]] = {"base": {}, "head": {}}
+    for table in storage:
+        tables[table.side][table.table] = table
+    found = {}
+    for name in tables["base"].keys() & tables["head"].keys():
+        known = {index.definition for index in tables["base"][name].indexes}
+        found[name] = tuple(i for i in tables["head"][name].indexes if i.definition not in known)
+    return found
+
+
+def indexed(
+    row: Comparison, found: Cause | None, seen: Evidence | None, indexes: Mapping[str, tuple[Index, ...]]
+) -> Cause | None:
+    """The cause with the new indexes that what a case writes has to be entered into."""
+    if row.outcome not in WORSE or row.metric not in (SQL_BLOCKS.name, SQL_WAL_RECORDS.name) or seen is None:
+        return found
+    written = {_reads(s)[1] for s in seen.statements if _reads(s)[0] in ("insert", "update", "delete")}
+    new = [f"{index.name} on {table}" for table in sorted(written) for index in indexes.get(table, ())]
+    if not new:
+        return found
+    text = f"new index{'es' if len(new) > 1 else ''} {', '.join(new)}"
+    said = [found.summary] if found else []
+    return dataclasses.replace(found or Cause(summary=""), summary="; ".join((*said, text)))
 
 
 def grown(row: Comparison, found: Cause | None, rows: Iterable[Comparison]) -> Cause | None:

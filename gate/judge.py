@@ -78,6 +78,7 @@ def judge(run: Run, context: Context) -> Report:
         base,
         head,
         run.explanations,
+        run.storage,
     )
     rows, accepts = accept(rows, context.stored, context.edited, head)
     budgets = (

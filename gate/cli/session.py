@@ -41,7 +41,6 @@ from gate.model import (
     DataKey,
     Environment,
     Evidence,
-    Explanation,
     Kind,
     Plan,
     Production,
@@ -60,6 +59,7 @@ from gate.plan import (
 )
 from gate.probes.cores import reserved
 from gate.probes.machine import machine_facts
+from gate.probes.storage import storage
 
 DEATHS = 3  # of processes of the sides, after which a run is given up
 
@@ -163,28 +163,39 @@ class Gate:
         if self.sources.base is None or self.options.against in ("none", "stored"):
             return run
         try:
-            found = self._looked_into(run, worse)
+            run = self._looked_into(run, worse)
         except Exception as error:  # noqa: BLE001 - a server or an application may fail in any way
             told = error.message if isinstance(error, GateError) else type(error).__name__
             text = f"the cause could not be looked into: {told}"
             return dataclasses.replace(run, caveats=(*run.caveats, Caveat(code="not-explained", text=text)))
-        return dataclasses.replace(run, explanations=found, timeline=self.clock.timeline)
+        return dataclasses.replace(run, timeline=self.clock.timeline)
 
-    def _looked_into(self, run: Run, worse: Sequence[Comparison]) -> tuple[Explanation, ...]:
+    def _looked_into(self, run: Run, worse: Sequence[Comparison]) -> Run:
         unmeasured = self.unmeasured
         if "base" not in self.sides and (base := self._prepared_base("to see why head does more")):
             self.sides["base"] = base
         self.unmeasured = unmeasured
         if "base" not in self.sides or self.sources.base is None:
-            return ()
+            return run
+        run = self._with_tables_of_base(run)
         chosen = tuple(dict.fromkeys(row.case for row in worse))[:CASES]
         slower = frozenset(row.case for row in worse if row.kind is Kind.TIMING)
         self.clock.notify(f"looking into {len(chosen)} case" + ("" if len(chosen) == 1 else "s"))
         touched = self.sources.repository.changed(self.sources.base, self.sources.head.commit)
         with self.clock.phase("explain"):
-            return look_into(
+            found = look_into(
                 chosen, self.sides, run.plan, rig=self.rig, slower=slower, touched=frozenset(touched)
             )
+        return dataclasses.replace(run, explanations=found)
+
+    def _with_tables_of_base(self, run: Run) -> Run:
+        """The run with base's tables, where it has head's alone: a new index is one that base has not."""
+        if not run.storage or any(table.side == "base" for table in run.storage):
+            return run
+        base = self.sides["base"]
+        with self.workshop.looking(base) as database:
+            tables = storage(base.running.postgres, database, "base")
+        return dataclasses.replace(run, storage=run.storage + tables)
 
     def _carry_out(self, run: Run) -> Run:
         """Asks the experiment and does it, until nothing is left that could change the verdict."""

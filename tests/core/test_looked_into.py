@@ -6,18 +6,23 @@ import dataclasses
 
 import pytest
 
-from gate.explain import deepened, grown, longer, to_look_into
+from gate.explain import deepened, grown, indexed, longer, new_indexes, to_look_into
 from gate.model import (
     Case,
     Cause,
     Comparison,
     Difference,
+    Evidence,
     Explanation,
     Gain,
+    Index,
     Kind,
     Level,
     Outcome,
     PlanChange,
+    SideName,
+    Statement,
+    Storage,
 )
 
 CASE = Case(suite="endpoints", name="page")
@@ -147,3 +152,36 @@ def test_sizes_beside_other_parameters_are_not_mixed() -> None:
     """What differs in something else too is another benchmark."""
     rows = [sized("n=10,x", 0.01, 0.1), sized("n=100,y", 0.1, 10.0)]
     assert grown(rows[0], FOUND, rows) == FOUND
+
+
+def table(side: SideName, *names: str) -> Storage:
+    several = (
+        Index(name=name, definition=f"USING btree ({name})", bytes=8192, scans=0, unique=False)
+        for name in names
+    )
+    return Storage(side=side, table="downloads", bytes=8192, indexes=tuple(several))
+
+
+@pytest.mark.parametrize(
+    ("sql", "metric", "said"),
+    [
+        ("INSERT INTO downloads (id) VALUES ($1)", "sql.wal_records", True),
+        ("UPDATE downloads SET status = $1", "sql.blocks", True),
+        ("SELECT id FROM downloads", "sql.blocks", False),
+        ("INSERT INTO songs (id) VALUES ($1)", "sql.wal_records", False),
+        ("INSERT INTO downloads (id) VALUES ($1)", "sql.rows", False),
+    ],
+)
+def test_a_writer_of_a_table_with_a_new_index_says_so(sql: str, metric: str, said: bool) -> None:
+    """An index that has only another name is not new."""
+    new = new_indexes((table("base", "status"), table("head", "status", "format")))
+    seen = Evidence(
+        case=CASE, side="head", statements=(Statement(fingerprint="f", text=sql, calls=1, rows=1, blocks=1),)
+    )
+    found = indexed(row(metric), FOUND, seen, new)
+    assert found is not None
+    assert found.summary.endswith("; new index format on downloads") is said
+
+
+def test_without_tables_of_base_no_index_is_new() -> None:
+    assert new_indexes((table("head", "status"),)) == {}
