@@ -2,8 +2,8 @@
 
     python -m bench.foreign [--services embedded] [--keep DIRECTORY]
 
-The released package, unpacked, is a repository of its own; `perf-gate.toml` beside this text's end is all
-that is added to it. Two runs of the unchanged application must give the same exact counts, and changes
+The released package, unpacked, is a repository of its own, to which tests/foreign/mlflow/perf-gate.toml is
+added. Two runs of the unchanged application must give the same exact counts, and changes
 planted in it must be blocked with their cause. Prints what was expected and answered, and exits 1 where
 the two differ. Needs a package index; installs into the gate's own cache.
 """
@@ -15,12 +15,13 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from typing import Any
 from bench import _runs as runs
 
 VERSION = "3.18.0"
+CONFIGURATION = runs.ROOT / "tests" / "foreign" / "mlflow" / "perf-gate.toml"
 _IDENTITY = ["-c", "user.name=bench", "-c", "user.email=bench@example.invalid", "-c", "commit.gpgsign=false"]
 # The user interface's compiled pages: a third of the package, and nothing that a request here reads.
 _LEFT_OUT = "mlflow/server/js/"
@@ -105,7 +107,7 @@ def made(repository: Path, place: Path) -> None:
         packed.extractall(repository, names)
     (repository / "requirements.txt").write_text(f"mlflow=={VERSION}\npsycopg2-binary==2.9.*\n")
     (repository / ".gitignore").write_text("__pycache__/\n/mlruns/\n/mlartifacts/\n/*.db\n")
-    (repository / "perf-gate.toml").write_text(CONFIGURATION)
+    shutil.copy(CONFIGURATION, repository)
     git(repository, "init", "--quiet", "--initial-branch", "main")
     commit(repository, f"MLflow {VERSION}")
 
@@ -306,59 +308,6 @@ def upgrade():
 def downgrade():
     op.create_index("index_params_run_uuid", "params", ["run_uuid"])
 '''
-
-CONFIGURATION = """\
-[services.postgres]
-version = 18
-
-[target]
-python = "python3"
-key_files = ["requirements.txt"]
-install = [["{python}", "-m", "pip", "install", "--quiet", "-r", "requirements.txt"]]
-migrate = [["{python}", "-m", "mlflow", "db", "upgrade", "{postgres.url}"]]
-start = [
-    "{python}", "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", "{port}", "--workers", "1",
-    "--backend-store-uri", "{postgres.url}", "--no-serve-artifacts", "--default-artifact-root", "./artifacts",
-]
-ready = "/health"
-ready_timeout = "120s"
-
-[target.env]
-MLFLOW_SERVER_ENABLE_JOB_EXECUTION = "false"
-MLFLOW_DISABLE_TELEMETRY = "true"
-
-[dataset]
-default_rows = 0
-
-[dataset.tables.experiments]
-rows = 300
-
-[dataset.tables.runs]
-rows = 20_000
-
-[dataset.tables.params]
-rows = 160_000
-columns.key.values = ["alpha", "batch_size", "depth", "dropout", "epochs", "features", "gamma", "kernel", "l1", "layers", "lr", "seed"]
-
-[dataset.tables.tags]
-rows = 100_000
-columns.key.values = ["mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit", "mlflow.note", "team", "stage", "ticket"]
-
-[dataset.tables.latest_metrics]
-rows = 140_000
-columns.key.values = ["accuracy", "auc", "f1", "loss", "mae", "precision", "recall", "rmse", "val_accuracy", "val_loss"]
-
-[dataset.tables.metrics]
-rows = 600_000
-columns.key.values = ["accuracy", "auc", "f1", "loss", "mae", "precision", "recall", "rmse", "val_accuracy", "val_loss"]
-
-[dataset.tables.registered_models]
-rows = 500
-
-[dataset.tables.model_versions]
-rows = 5_000
-"""
-
 
 if __name__ == "__main__":
     sys.exit(main())
