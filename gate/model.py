@@ -48,6 +48,9 @@ class Outcome(StrEnum):
     ACCEPTED = "accepted"
 
 
+WORSE = frozenset({Outcome.REGRESSED, Outcome.ACCEPTED})
+
+
 class Level(StrEnum):
     """What an outcome means under the policy. Only `block` can change the exit code."""
 

@@ -17,9 +17,11 @@ from pathlib import Path
 from gate import dataset
 from gate.cli.prepared import Prepared, Rig
 from gate.errors import GateError
+from gate.explain.plans import QueryPlan, changed, unstable
+from gate.explain.profiles import Profile, gained
 from gate.model import Case, Caveat, Explanation, Plan, Side, SideName
 from gate.probes import stacks
-from gate.probes.plans import Explained, QueryPlan, changed, explaining, unstable
+from gate.probes.plans import Explained, explaining
 from gate.suites import benchmarks, endpoints
 from gate.suites.worker import Visit, WorkerDied
 from gate.target.process import launch
@@ -91,7 +93,7 @@ class _Watched:
         time.sleep(_IDLE)
         self.idle.append((started, time.monotonic()))
 
-    def profile(self, case: Case) -> stacks.Profile:
+    def profile(self, case: Case) -> Profile:
         seen = self.seen.get(case, _Seen())
         worktree = Path(self.side.worktree)
         return stacks.read(self.samples, seen.windows, worktree, requests=seen.requests, idle=self.idle)
@@ -149,7 +151,7 @@ def _explained(case: Case, watched: Mapping[SideName, _Watched], touched: frozen
             dataclasses.replace(
                 gain, text=gain.text[:WIDEST], caller=gain.caller[:WIDEST], touched=gain.file in touched
             )
-            for gain in stacks.gained(base, head)[:MOST]
+            for gain in gained(base, head)[:MOST]
         ),
         caveats=tuple(Caveat(code="not-explained", text=note) for note in notes),
     )

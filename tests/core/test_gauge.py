@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gate.config import Policy
-from gate.explain import held
+from gate.explain.causes import held
 from gate.gauge import judge_memory
 from gate.model import (
     METRICS,

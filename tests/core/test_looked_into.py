@@ -6,7 +6,9 @@ import dataclasses
 
 import pytest
 
-from gate.explain import deepened, grown, indexed, longer, new_indexes, to_look_into
+from gate.explain import longer, to_look_into
+from gate.explain.causes import deepened, indexed, new_indexes
+from gate.explain.growth import grown
 from gate.model import (
     Case,
     Cause,

@@ -14,9 +14,10 @@ from gate import services
 from gate.config import Services
 from gate.db import connect, statement_counts
 from gate.errors import MeasurementError
+from gate.explain.plans import changed, summed, unstable
 from gate.model import PostgresServer
 from gate.probes.fingerprint import identify
-from gate.probes.plans import Explained, changed, explaining, query_plan, read, summed, unstable
+from gate.probes.plans import Explained, explaining, query_plan, read
 
 live = pytest.mark.services
 

@@ -20,9 +20,10 @@ import pytest
 from jinja2 import Environment, FileSystemLoader
 
 from gate.explain import longer
+from gate.explain.profiles import Function, Profile, Spot, gained
 from gate.model import Gain
 from gate.probes import stacks
-from gate.probes.stacks import Function, Profile, Spot, gained, read
+from gate.probes.stacks import read
 
 MS = 1_000_000  # nanoseconds
 Frame = tuple[str, str, int]  # file, function, line

@@ -10,19 +10,20 @@ import dataclasses
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from gate.explain.growth import grown
+from gate.explain.words import brief, longer, number, place, plural
 from gate.model import (
     CPU,
     GAUGES,
     MEMORY_GROWTH,
-    PYTHON_CALLS,
     REDIS_COMMANDS,
     REDIS_KEYS,
     SERVICES_CPU,
     SQL_BLOCKS,
     SQL_WAL_RECORDS,
-    TIME,
+    WORSE,
     Case,
     Cause,
     Comparison,
@@ -42,10 +43,8 @@ from gate.model import (
 )
 
 EXPLAINED = frozenset({Outcome.REGRESSED, Outcome.IMPROVED, Outcome.ACCEPTED})
-WORSE = frozenset({Outcome.REGRESSED, Outcome.ACCEPTED})
 # By themselves: no plan and no stack explains them.
 _TOLD = frozenset({"case", "errors", "response.bytes", *GAUGES})
-STEEPER = 0.3  # by which an exponent must have grown to be told: two sizes and noise make a tenth or two
 KEPT = 10  # differences kept with a row; the rest are in the evidence
 
 _MEASURES: dict[str, tuple[str, Callable[[Statement], float]]] = {
@@ -118,51 +117,6 @@ def indexed(
     return dataclasses.replace(found or Cause(summary=""), summary="; ".join((*said, text)))
 
 
-def grown(row: Comparison, found: Cause | None, rows: Iterable[Comparison]) -> Cause | None:
-    """The cause with how the value grows with the size of the input, where that has got worse.
-
-    rows: all of the report, among them those of the same benchmark for other sizes: cases that differ in
-    one number alone. The exponent is the slope of log(value) over log(size).
-    """
-    if row.outcome not in WORSE or row.metric not in (TIME.name, PYTHON_CALLS.name):
-        return found
-    for rest, size in sizes(row.case.parameters):
-        family = {size: row}
-        for other in rows:
-            if (other.case.name, other.metric) == (row.case.name, row.metric) and other is not row:
-                family |= {n: other for others, n in sizes(other.case.parameters) if others == rest}
-        before = exponent({n: each.base for n, each in family.items()})
-        after = exponent({n: each.head for n, each in family.items()})
-        if before is None or after is None or after - before < STEEPER:
-            continue
-        least, most = number(min(family)), number(max(family))
-        text = f"from size {least} to {most} it grows with exponent {after:.1f} (was {before:.1f})"
-        said = [found.summary] if found else []
-        return dataclasses.replace(found or Cause(summary=""), summary="; ".join((*said, text)))
-    return found
-
-
-def exponent(values: Mapping[float, float | None]) -> float | None:
-    """The slope of log(value) over log(size) by least squares; None where fewer than two sizes are known."""
-    points = [
-        (math.log(size), math.log(value))
-        for size, value in values.items()
-        if size > 0 and value is not None and value > 0
-    ]
-    if len({x for x, _ in points}) < 2:
-        return None
-    return statistics.linear_regression(*zip(*points, strict=True)).slope
-
-
-def sizes(parameters: str) -> Iterator[tuple[str, float]]:
-    """Each numeric parameter as the size, with the others as they stand: "sort=date,page=10", "10"."""
-    parts = parameters.split(",") if parameters else []
-    for index, part in enumerate(parts):
-        name, _, text = part.rpartition("=")
-        if re.fullmatch(r"\d+(\.\d+)?", text):
-            yield ",".join((*parts[:index], f"{name}=", *parts[index + 1 :])), float(text)
-
-
 def to_look_into(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
     """The rows that got worse in a way that plans and stacks explain, those that block first."""
     rows = [row for row in comparisons if row.outcome in WORSE and row.metric not in _TOLD]
@@ -210,37 +164,7 @@ def _asks(gain: Gain) -> bool:
 
 def _from(gain: Gain, row: Comparison) -> str:
     """Of a count the place alone."""
-    return longer(gain) if row.kind is Kind.TIMING else f"from {_place(gain)}"
-
-
-def longer(gain: Gain) -> str:
-    """ "library/lyrics.py:57 themes: +0.31 ms of processor time (in re.compile)"."""
-    computes = gain.cpu >= gain.wait
-    large, small = (gain.cpu, gain.wait) if computes else (gain.wait, gain.cpu)
-    words = ("of processor time", "waiting") if computes else ("waiting", "of processor time")
-    text = f"{_place(gain)}: {_short(large)} {words[0]}"
-    if small >= large / 4:
-        text += f" and {_short(small)} {words[1]}"
-    if gain.into:
-        text += f" (in {gain.into})"
-    return text + (", new on head" if gain.new else "")
-
-
-def _short(seconds: float) -> str:
-    """Two figures: +0.31 ms, +3.0 ms, +120 ms, +8.8 us."""
-    scale, unit = (1e3, "ms") if abs(seconds) >= 1e-5 else (1e6, "us")
-    value = seconds * scale
-    if not math.isfinite(value):
-        return f"{value} {unit}"
-    digits = max(0, 1 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:+.{min(digits, 3)}f} {unit}"
-
-
-def _place(gain: Gain) -> str:
-    place = f"{gain.file}:{gain.line}" + (f" {gain.function}" if gain.function else "")
-    place = place if gain.file else "outside the project's code"
-    place += f", called at {gain.caller}" if gain.caller else ""
-    return place + (" (changed here)" if gain.touched else "")
+    return longer(gain) if row.kind is Kind.TIMING else f"from {place(gain)}"
 
 
 def held(row: Comparison) -> Cause | None:
@@ -376,7 +300,7 @@ def _sentence(part: Difference) -> str:
     text = brief(part.text) if part.what == "statement" else part.text
     after, before = number(part.after), number(part.before)
     if part.measure == "calls":
-        return f"{text} ran {after} {_plural(part.after, 'time')} (was {before})"
+        return f"{text} ran {after} {plural(part.after, 'time')} (was {before})"
     return f"{text}: {after} {part.measure} (was {before})"
 
 
@@ -385,32 +309,6 @@ def _cache(base: Evidence, head: Evidence) -> str:
     if head.hits < base.hits:
         return f"; cache hits {number(base.hits)} -> {number(head.hits)}"
     return ""
-
-
-def brief(sql: str) -> str:
-    """SQL with its select list left out: `SELECT ... FROM songs WHERE id = $1`."""
-    flat = re.sub(r"\s+", " ", sql).strip()
-    if not re.match(r"select\b", flat, re.IGNORECASE):
-        return flat
-    depth = 0
-    for found in re.finditer(r"[()]| from ", flat, re.IGNORECASE):
-        mark = found.group()
-        if mark == "(":
-            depth += 1
-        elif mark == ")":
-            depth -= 1
-        elif depth == 0:
-            return flat[:6] + " ..." + flat[found.start() :] if found.start() > 20 else flat
-    return flat
-
-
-def number(value: float) -> str:
-    """A count for a sentence: 200, 5,231, 0.5."""
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
-
-
-def _plural(value: float, word: str) -> str:
-    return word if value == 1 else word + "s"
 
 
 def failure_of(side: SideRun, case: Case) -> str:
