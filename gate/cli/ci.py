@@ -10,21 +10,27 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import click
 
 from gate import report as reports
-from gate.cli.options import option
+from gate.cli.options import config_option, option
+from gate.cli.sources import SUITES, endpoint_cases, read_suites
+from gate.config import Config
 from gate.errors import BLOCKED, INCONCLUSIVE, NOTHING_COMPARED, PASS, ConfigError, GateError, PublishError
-from gate.github import artifact, summary
+from gate.github import artifact, override, summary
+from gate.github.again import Ground, Read
 from gate.github.client import Client
 from gate.github.comment import Author
 from gate.github.commit import Checkout, Remote, commit_baselines, offer
 from gate.github.event import Event, Runner, job_event, read_runner
-from gate.github.stage import comment_on
-from gate.github.verdict import Decision, Result, decide, find_report
+from gate.github.stage import Desk, comment_on
+from gate.github.verdict import Decision, Found, Result, consider, decide, find_report, overridden
 from gate.model import Report, State
+from gate.plan import asked
+from gate.schema import report_to_json
+from gate.toml import read_config
 
 Perform = Callable[[Sequence[str]], int]  # a perf-gate command line, without the program; its exit code
 TOKEN = "PERF_GATE_GITHUB_TOKEN"  # the variable's name
@@ -35,6 +41,12 @@ artifact_option = option(
     default="perf-gate-report",
     show_default=True,
     help="The artifact that holds report.json; '-' and a pull request's number may follow its name.",
+)
+label_option = option(
+    "--override-label",
+    default=override.LABEL,
+    show_default=True,
+    help="Accepts a blocked pull request, set by somebody who may write; 'off' accepts nothing so.",
 )
 token_option = option("--github-token", default="", hidden=True)
 python_option = option(
@@ -69,11 +81,15 @@ def measure(python_path: str, flags: tuple[str, ...]) -> int:
 )
 @option("--report", type=click.Path(path_type=Path), help="A report.json at hand, instead of the artifact.")
 @artifact_option
+@label_option
 @token_option
-def verdict(measure_result: str, report: Path | None, report_artifact: str, github_token: str) -> int:
+def verdict(
+    measure_result: str, report: Path | None, report_artifact: str, override_label: str, github_token: str
+) -> int:
     """Decide the required check from how the measuring job ended and from the report it left.
 
-    A skipped measurement is answered by the newest finished run of the same commit.
+    A skipped measurement is answered by the newest finished run of the same commit. A blocked report
+    passes where somebody with write permission has set the label since that commit was pushed.
     """
     here = job(github_token)
     result = Result(measure_result)
@@ -82,10 +98,13 @@ def verdict(measure_result: str, report: Path | None, report_artifact: str, gith
         return answer(decide(result, read), read, here, show=True)
     with here.client() as client:
         found = find_report(client, here.event, here.runner, result=result, name=report_artifact)
+        decision, judged = decided(client, here, found, override_label)
     borrowed = found.report is not None and result is Result.SKIPPED
     if borrowed:
         here.say(f"not measured again: run {found.run} measured this commit")
-    return answer(decide(found.result, found.report), found.report, here, show=borrowed)
+    accepted = judged is not found.report
+    path = kept(judged, here) if judged and accepted else ""
+    return answer(decision, judged, here, show=borrowed or accepted, path=path)
 
 
 @ci.command("report")
@@ -97,9 +116,31 @@ def verdict(measure_result: str, report: Path | None, report_artifact: str, gith
     show_default=True,
     help="The account of the token: only its comments are ours.",
 )
+@config_option
+@option(
+    "--suite",
+    multiple=True,
+    type=click.Choice(SUITES),
+    help="The measuring job's, so that what it was not asked for is not missed.",
+)
+@option("--only", default="*", show_default=True, help="The measuring job's, as --suite.")
+@label_option
 @token_option
-def report_command(report_artifact: str, comment_id: str, comment_author: str, github_token: str) -> int:
-    """Comment a finished run's report on its pull request (for `workflow_run`; checks nothing out)."""
+def report_command(
+    report_artifact: str,
+    comment_id: str,
+    comment_author: str,
+    config: str,
+    suite: tuple[str, ...],
+    only: str,
+    override_label: str,
+    github_token: str,
+) -> int:
+    """Comment a finished run's report on its pull request (for `workflow_run`; checks nothing out).
+
+    The report's samples are judged again with the base commit's configuration and baselines, and our
+    own text is made of that; the comment says so first where the check came to another verdict.
+    """
     here = job(github_token)
     run = here.event.completed
     if run is None:
@@ -107,9 +148,14 @@ def report_command(report_artifact: str, comment_id: str, comment_author: str, g
             f"`ci report` answers a workflow_run event, not {here.event.name}",
             hint="use the workflow perf-gate-report.yml",
         )
-    author = Author(gate=comment_id, login=comment_author)
+    desk = Desk(
+        author=Author(gate=comment_id, login=comment_author),
+        name=report_artifact,
+        survey=Surveyor(path=str(PurePosixPath(config)), suites=frozenset(suite), only=only),
+        label=override_label,
+    )
     with here.client() as client:
-        said = comment_on(run, client, author=author, name=report_artifact)
+        said = comment_on(run, client, desk)
     here.say(said.text)
     if said.unposted:
         here.summarize(said.unposted)
@@ -176,6 +222,27 @@ class Job:
         if self.runner.output:
             values = summary.outputs(report, state=state, path=path)
             summary.write_outputs(Path(self.runner.output), values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyor:
+    """Reads what a commit says a run is judged by. path: of the configuration, from the root."""
+
+    path: str
+    suites: frozenset[str] = frozenset()
+    only: str = "*"
+
+    def __call__(self, read: Read, ref: str) -> Ground:
+        """Raises ConfigError or BaselineError where a file is there and cannot be read."""
+        text = read(self.path)
+        config = read_config(text, name=self.path) if text is not None else None
+        directory = config.baselines if config else str(Config.model_fields["baselines"].default)
+        stored = read_suites(directory, read, ref=ref)
+        named = {planned.case for planned in stored.cases} if stored else set()
+        if config is not None:
+            named |= {planned.case for planned in endpoint_cases(config)}
+        known = frozenset(case for case in named if asked(case, only=self.only, suites=self.suites))
+        return Ground(ref=ref, config=config, stored=stored, known=known)
 
 
 def job(token: str = "") -> Job:
@@ -256,10 +323,36 @@ def no_verdict(error: GateError) -> str:
     return f"**perf-gate: no verdict** (exit {error.exit_code})\n\n{shown}\n"
 
 
-def answer(decision: Decision, report: Report | None, here: Job, *, show: bool) -> int:
+def decided(client: Client, here: Job, found: Found, label: str) -> tuple[Decision, Report | None]:
+    """What the found report and how it came about answer, and what a label makes of it.
+
+    A label that cannot be looked up leaves the check as it is, and says so: publishing and asking never
+    turn a blocked change into an error of GitHub's.
+    """
+    decision = decide(found.result, found.report)
+    if decision.exit_code != BLOCKED:
+        return decision, found.report
+    try:
+        ruling = consider(client, here.event, here.runner, found, label=label)
+    except PublishError as error:
+        here.say(f"the label {label} could not be looked up: {error.message} ({error.where})")
+        return decision, found.report
+    return overridden(decision, found.report, ruling)
+
+
+def kept(report: Report, here: Job) -> str:
+    """Where a report that a label changed was written, for the record; the measuring job's stays as it is."""
+    path = Path(here.environ.get("RUNNER_TEMP") or tempfile.gettempdir()) / "perf-gate" / "accepted.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(report_to_json(report), encoding="utf-8")
+    return str(path)
+
+
+def answer(decision: Decision, report: Report | None, here: Job, *, show: bool, path: str = "") -> int:
     """Say the decision everywhere and give its exit code.
 
     show: the whole report in the summary, where the measuring job's own summary does not have it.
+    path: of the report, where a label changed it.
     """
     text = summary.plain(decision.text, 500)
     if decision.exit_code:
@@ -269,7 +362,7 @@ def answer(decision: Decision, report: Report | None, here: Job, *, show: bool) 
     whole = reports.markdown(report, limit=summary.MOST_BYTES) if report and show else ""
     here.summarize(f"    perf-gate: {text}\n\n{whole}")
     answered = report is not None and decision.exit_code in (PASS, BLOCKED, NOTHING_COMPARED, INCONCLUSIVE)
-    here.put_out(report, state=report.verdict.state if report and answered else State.ERROR)
+    here.put_out(report, state=report.verdict.state if report and answered else State.ERROR, path=path)
     return decision.exit_code
 
 

@@ -8,11 +8,14 @@ are there for that.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -26,8 +29,8 @@ from github import (
 )
 from github.GithubException import RateLimitExceededExceedsMaxWait
 
-from gate.errors import PublishError
-from gate.github.event import Head, head_of
+from gate.errors import PublishError, RepositoryError
+from gate.github.event import Head, head_of, moment
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -76,16 +79,24 @@ class Comment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pull:
-    """An open pull request as GitHub lists it."""
+    """A pull request as GitHub shows it. base: the branch it would be merged into.
+
+    merge: GitHub's own trial merge, empty in lists and where it conflicts; it may be of an older push.
+    """
 
     number: int
     url: str
     head: Head
+    base: str = ""
+    merge: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowRun:
-    """A run of a workflow. status: "completed", "in_progress", ...; conclusion: empty until then."""
+    """A run of a workflow. status: "completed", "in_progress", ...; conclusion: empty until then.
+
+    created: when its event happened, the same for every attempt; None where GitHub does not say.
+    """
 
     id: int
     number: int
@@ -94,6 +105,20 @@ class WorkflowRun:
     status: str
     conclusion: str
     head: Head
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueEvent:
+    """Something that happened to a pull request: "labeled", "unlabeled", "head_ref_force_pushed", ...
+
+    label: empty where it is about none. actor: a login, empty where the account is gone.
+    """
+
+    kind: str
+    label: str
+    actor: str
+    at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +217,81 @@ class Client:
             for pull in listed
             if pull.head.sha == head.sha and pull.head.repository_id == head.repository_id
         )
+
+    def pull(self, number: int) -> Pull:
+        """One pull request, with GitHub's trial merge of it."""
+        return _pull(self._call("GET", f"/pulls/{number}"))
+
+    def parents(self, sha: str) -> tuple[str, ...]:
+        """The parents of a commit, first to last. Raises NotFound."""
+        answer = self._call("GET", f"/git/commits/{quote(sha, safe='')}")
+        return tuple(parent["sha"] for parent in answer["parents"])
+
+    def branch(self, name: str) -> str:
+        """The commit that a branch of this repository is at. Raises NotFound."""
+        return str(self._call("GET", f"/git/ref/heads/{quote(name)}")["object"]["sha"])
+
+    def contains(self, tip: str, sha: str) -> bool:
+        """Whether commit `tip` is `sha` or comes after it. A commit that GitHub does not know does not."""
+        basehead = f"{quote(sha, safe='')}...{quote(tip, safe='')}"
+        try:
+            # The status is on every page, the changed files and their patches on the first alone.
+            query = {"per_page": 1, "page": 2}
+            answer = self._request("GET", f"/compare/{basehead}", query)[1]
+        except NotFound:
+            return False
+        return answer["status"] in ("ahead", "identical")
+
+    def text(self, path: str, sha: str, *, most: int) -> str | None:
+        """The text of a file at a commit of this repository's network; None where there is no such file.
+
+        A path that would climb out of the repository is no such file: it may come from a pull request's
+        configuration, and URLs are normalised on their way. Raises RepositoryError for a file of more
+        than `most` bytes, or that is not UTF-8.
+        """
+        if not all(part.strip(".") for part in path.split("/")):
+            return None
+        try:
+            answer = self._request("GET", f"/contents/{quote(path)}", {"ref": sha})[1]
+            if not isinstance(answer, dict) or answer.get("type") != "file":
+                return None  # a directory, a submodule or a link that leads nowhere
+            if answer["size"] > most:
+                raise RepositoryError(f"a file is larger than {most} bytes", where=f"{path} at {sha[:10]}")
+            if answer["encoding"] != "base64":  # beyond 1 MB the content is left out
+                answer = self._call("GET", f"/git/blobs/{answer['sha']}")
+        except NotFound:
+            return None
+        try:
+            return base64.b64decode(answer["content"]).decode()
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise RepositoryError("a file is not UTF-8 text", where=f"{path} at {sha[:10]}") from error
+
+    def labels(self, number: int) -> tuple[str, ...]:
+        """The labels that a pull request has now; an event's payload is frozen when a run is repeated."""
+        return tuple(item["name"] for item in self._pages(f"/issues/{number}/labels"))
+
+    def events(self, number: int) -> tuple[IssueEvent, ...]:
+        """What happened to a pull request, oldest first."""
+        return tuple(map(_event, self._pages(f"/issues/{number}/events")))
+
+    def may_write(self, login: str) -> bool:
+        """Whether an account may push to this repository; who may triage can label and may not.
+
+        GitHub says "write" for maintainers too, and 404 for an account that is gone or an App's.
+        """
+        try:
+            answer = self._call("GET", f"/collaborators/{quote(login, safe='')}/permission")
+        except NotFound:
+            return False
+        return answer["permission"] in ("write", "admin")
+
+    def run(self, run_id: int) -> WorkflowRun:
+        return _run(self._call("GET", f"/actions/runs/{run_id}"))
+
+    def skipped_jobs(self, run_id: int) -> bool:
+        """Whether a job of the run's newest attempt was skipped."""
+        listed = self._pages(f"/actions/runs/{run_id}/jobs", {"filter": "latest"}, "jobs")
+        return any(job.get("conclusion") == "skipped" for job in listed)
 
     def open_pull(self, *, branch: str, onto: str, title: str, body: str) -> Pull:
         """The open pull request of a branch of this repository; created unless there is one."""
@@ -363,6 +463,17 @@ def _pull(item: dict[str, Any]) -> Pull:
         number=item["number"],
         url=item.get("html_url") or "",
         head=head_of(head, repository=head.get("repo") or {}),
+        base=item["base"]["ref"],
+        merge=item.get("merge_commit_sha") or "",
+    )
+
+
+def _event(item: dict[str, Any]) -> IssueEvent:
+    return IssueEvent(
+        kind=item.get("event") or "",
+        label=(item.get("label") or {}).get("name") or "",
+        actor=(item.get("actor") or {}).get("login") or "",
+        at=moment(item.get("created_at")),
     )
 
 
@@ -375,6 +486,7 @@ def _run(item: dict[str, Any]) -> WorkflowRun:
         status=item.get("status") or "",
         conclusion=item.get("conclusion") or "",
         head=head_of(item, repository=item.get("head_repository") or {}),
+        created=moment(item.get("created_at")),
     )
 
 

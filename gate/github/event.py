@@ -7,14 +7,17 @@ names: nothing here may be used as a path, a command or Markdown without escapin
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from gate.errors import ConfigError
 
 Payload = Mapping[str, Any]
+_QUEUED = re.compile(r"^refs/heads/gh-readonly-queue/.+/pr-([0-9]{1,9})-[0-9a-f]{40}$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +39,15 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeGroup:
-    """A candidate of the merge queue; its base is the commit the queue stacks it on."""
+    """A candidate of the merge queue; its base is the commit the queue stacks it on.
+
+    pull: the number of the pull request it was made for, which GitHub puts in the candidate's branch; 0
+    where the branch is named otherwise.
+    """
 
     head_sha: str
     base_sha: str
+    pull: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +55,7 @@ class CompletedRun:
     """The workflow run that a `workflow_run` event reports as finished.
 
     event: what started that run. conclusion: "success", "failure", "cancelled", ...
-    workflow: the file it came from, "perf-gate.yml".
+    workflow: the file it came from, "perf-gate.yml". created: when its event happened.
     """
 
     id: int
@@ -58,6 +66,7 @@ class CompletedRun:
     conclusion: str
     url: str
     head: Head
+    created: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +204,12 @@ def _pull_request(pull: Payload) -> PullRequest:
 
 
 def _merge_group(group: Payload) -> MergeGroup:
-    return MergeGroup(head_sha=_text(group, "head_sha"), base_sha=_text(group, "base_sha"))
+    queued = _QUEUED.search(_text(group, "head_ref"))
+    return MergeGroup(
+        head_sha=_text(group, "head_sha"),
+        base_sha=_text(group, "base_sha"),
+        pull=int(queued[1]) if queued else 0,
+    )
 
 
 def _completed(run: Payload) -> CompletedRun:
@@ -208,7 +222,17 @@ def _completed(run: Payload) -> CompletedRun:
         conclusion=_text(run, "conclusion"),
         url=_text(run, "html_url"),
         head=head_of(run, repository=_part(run, "head_repository")),
+        created=moment(run.get("created_at")),
     )
+
+
+def moment(value: object) -> datetime | None:
+    """GitHub's "2026-11-21T19:59:18Z" as an instant; None for anything that names no time zone."""
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo is not None else None
 
 
 def _part(source: Payload, key: str) -> Payload:

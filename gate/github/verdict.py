@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gate.errors import BLOCKED, INCONCLUSIVE, NOTHING_COMPARED, PASS, EnvironmentFailure, MeasurementError
-from gate.github.artifact import fetch
-from gate.github.client import Client
-from gate.github.event import Event, Runner
+from gate.github.artifact import Received, fetch
+from gate.github.client import Client, WorkflowRun
+from gate.github.event import Event, Head, Runner
+from gate.github.override import Ruling, accepted, rule, unacceptable
 from gate.model import Level, Report, State
 
 
@@ -53,6 +54,19 @@ def decide(result: Result, report: Report | None) -> Decision:
     return _error(f"the measuring job ended with {result} although its report says {state}")
 
 
+def overridden(decision: Decision, report: Report | None, ruling: Ruling) -> tuple[Decision, Report | None]:
+    """The decision and the report as a label leaves them; a label that does not count says why."""
+    if report is None or decision.exit_code != BLOCKED:
+        return decision, report
+    why = ruling.refused or (unacceptable(report) if ruling.override else "")
+    if why:
+        return Decision(exit_code=BLOCKED, text=f"{decision.text} ({why})"), report
+    if ruling.override is None:
+        return decision, report
+    report = accepted(report, ruling.override)
+    return Decision(exit_code=PASS, text=report.verdict.reasons[0]), report
+
+
 def contradicts_itself(report: Report) -> str:
     """A sentence where the verdict is milder than the report's own rows; empty where it is not."""
     blocking = sum(row.blocking for row in report.comparisons) + sum(b.blocking for b in report.budgets)
@@ -64,29 +78,59 @@ def contradicts_itself(report: Report) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The report that answers for a run. result: of the job that wrote it. run: its number."""
+    """The report that answers for a run. result: of the job that wrote it. run: its number, id: GitHub's."""
 
     result: Result
     report: Report | None
     run: int = 0
+    id: int = 0
 
 
 def find_report(client: Client, event: Event, here: Runner, *, result: Result, name: str) -> Found:
-    """This run's report, or where measuring was skipped, that of the newest run that did measure.
-
-    The newest run counts that finished, for the same commit of the same repository and the same kind
-    of event, and left a report; a cancelled one measured nothing.
-    """
+    """This run's report, or where measuring was skipped, that of the newest run that did measure."""
     if result is not Result.SKIPPED:
         received = fetch(client, here.run_id, name=name)
-        return Found(result=result, report=received.report if received else None, run=here.run_number)
-    for run in client.runs_of(here.workflow, event.checked):
+        report = received.report if received else None
+        return Found(result=result, report=report, run=here.run_number, id=here.run_id)
+    earlier = find_earlier(client, event.checked, here.workflow, of=event.name, but=here.run_id, name=name)
+    if earlier is None:
+        return Found(result=result, report=None)
+    run, received = earlier
+    return Found(result=Result(run.conclusion), report=received.report, run=run.number, id=run.id)
+
+
+def find_earlier(
+    client: Client, head: Head, workflow: str, *, of: str, but: int, name: str
+) -> tuple[WorkflowRun, Received] | None:
+    """The newest run that measured this commit, and its report.
+
+    It is of the same workflow, repository and kind of event (`of`), finished, and left a report; a
+    cancelled one measured nothing. but: the id of the run that asks.
+    """
+    for run in client.runs_of(workflow, head):
         finished = run.status == "completed" and run.conclusion in (Result.SUCCESS, Result.FAILURE)
-        if run.id == here.run_id or run.event != event.name or not finished:
+        if run.id == but or run.event != of or not finished:
             continue
         if received := fetch(client, run.id, name=name):
-            return Found(result=Result(run.conclusion), report=received.report, run=run.number)
-    return Found(result=result, report=None)
+            return run, received
+    return None
+
+
+def consider(client: Client, event: Event, here: Runner, found: Found, *, label: str) -> Ruling:
+    """Whether somebody accepts this run's blocked report by label.
+
+    In the merge queue the label of the pull request counts that the candidate was made for, where it
+    was set after that pull request's last push was measured.
+    """
+    if event.pull_request:
+        return rule(client, event.pull_request.number, label=label, since=client.run(found.id).created)
+    if event.merge_group and event.merge_group.pull:
+        pull = client.pull(event.merge_group.pull)
+        runs = client.runs_of(here.workflow, pull.head)
+        measured = (run for run in runs if run.event == "pull_request" and not client.skipped_jobs(run.id))
+        newest = next(measured, None)
+        return rule(client, pull.number, label=label, since=newest.created if newest else None)
+    return Ruling()
 
 
 def _error(text: str) -> Decision:

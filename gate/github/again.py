@@ -1,0 +1,211 @@
+"""Judging again in the trusted stage: a stranger's samples under the policy and baselines of the base commit.
+
+The report's numbers were made by code of the pull request and stay what they are; what they mean is
+decided here, from files of commits that GitHub names. Only the verdict made here is rendered.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gate.config import Config
+from gate.errors import GateError, PublishError
+from gate.github.client import Client, NotFound, Pull
+from gate.judge import Context, judge, run_of
+from gate.model import METRICS, Case, Kind, Report, SideRun, State
+
+MOST_FILE = 8 << 20  # bytes of a configuration or baseline; a baseline of 1,000 cases has about 3 MB
+MOST_CASES = 5_000
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SEVERITY = (State.PASS, State.ACCEPTED, State.INCONCLUSIVE, State.BLOCKED, State.ERROR)
+
+Read = Callable[[str], str | None]  # the text of a file at one commit, by its path; None without one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What one commit says a run is judged by. known: the cases it has, by configuration and baselines."""
+
+    ref: str
+    config: Config | None
+    stored: SideRun | None
+    known: frozenset[Case]
+
+    def differs(self, other: Ground) -> bool:
+        """Whether the two could judge differently; the commit's own name cannot."""
+        return (self.config, _unnamed(self.stored), self.known) != (
+            other.config,
+            _unnamed(other.stored),
+            other.known,
+        )
+
+
+Survey = Callable[[Read, str], Ground]  # reads a commit's files; raises GateError where they are unreadable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A report judged again. doubts: sentences of ours that belong before it, weightiest first."""
+
+    report: Report
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commits:
+    """The commits whose files count, none of them believed.
+
+    base: what the report was compared with, where it is on the branch `onto`; else empty.
+    tip: what the pull request would be merged into now. head: what it offers, merged if GitHub could.
+    """
+
+    base: str
+    tip: str
+    head: str
+    onto: str
+
+
+def again(client: Client, pull: Pull, report: Report, *, survey: Survey) -> Judged:
+    """The report's samples under the base commit's policy and baselines.
+
+    A report that cannot be judged again is given back with a doubt that says so. Raises PublishError
+    where GitHub does not answer.
+    """
+    commits = _commits(client, pull, report)
+    try:
+        plausible(report)
+        tip = _trusted(client, commits.tip, survey)
+        base = _trusted(client, commits.base, survey) if commits.base not in ("", commits.tip) else tip
+        own = _own(client, commits.head, survey)
+        made = judged(report, base, own)
+        later = judged(report, tip, own) if tip.differs(base) else made
+    except Unjudgeable as error:
+        said = f"This report was not judged again, the check's verdict stands alone: {error.why}."
+        return Judged(report=report, doubts=(said,))
+    return Judged(report=made, doubts=_doubts(report, made, later, commits))
+
+
+class Unjudgeable(Exception):
+    """Why a report cannot be judged again. why: words of ours, none of the pull request's."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def judged(report: Report, base: Ground, own: Ground | None) -> Report:
+    """The report that `base`'s policy, budgets and baselines make of these samples.
+
+    own: what the pull request itself says; it may accept by its baselines, and its budgets hold cases
+    that base does not know. A run that claims to have been asked for no comparison is compared, and a
+    case that base knows is missing where the run left it out, whatever its plan says.
+    """
+    run = run_of(report)
+    adoption = base.config is None and base.stored is None
+    against = "auto" if run.plan.against == "none" and not adoption else run.plan.against
+    known = tuple(sorted(base.known | frozenset(run.plan.known)))
+    context = Context(
+        config=base.config or (own.config if own else None),
+        own=own.config if own else None,
+        settings=report.config,
+        stored=base.stored,
+        edited=own.stored if own else None,
+        ref=base.ref,
+        adoption=adoption,
+    )
+    plan = dataclasses.replace(run.plan, against=against, known=known)
+    try:
+        return judge(dataclasses.replace(run, plan=plan), context)
+    except (LookupError, ValueError, ArithmeticError, TypeError) as error:
+        # Values of every type that fit the schema and that no measurement makes.
+        raise Unjudgeable(f"its values make no sense together ({type(error).__name__})") from error
+
+
+def plausible(report: Report) -> None:
+    """What every run's samples are. Raises Unjudgeable for what only a made-up report can hold."""
+    if len(report.run.plan.cases) + len(report.run.plan.known) > 2 * MOST_CASES:
+        raise Unjudgeable(f"it has more than {MOST_CASES} cases")
+    seen = set()
+    for sample in report.run.samples:
+        if METRICS.get(sample.metric.name) != sample.metric:
+            raise Unjudgeable("it has a metric that this version does not know")
+        signed = sample.metric.kind is Kind.GAUGE
+        if not sample.points or (not signed and any(point.value < 0 for point in sample.points)):
+            raise Unjudgeable("it has a sample without values, or with negative ones")
+        key = (sample.case, sample.metric.name, sample.side)
+        if key in seen:
+            raise Unjudgeable("it has the same sample twice")
+        seen.add(key)
+
+
+def _commits(client: Client, pull: Pull, report: Report) -> Commits:
+    """Base, tip and head by GitHub's own trial merge where it is of this push, else by the branches.
+
+    A trial merge has the branch's tip as its first parent and the pull request's commit as its second,
+    and nobody but GitHub can write its ref.
+    """
+    current = client.pull(pull.number)
+    tip, head = "", pull.head.sha
+    if current.merge:
+        try:
+            parents = client.parents(current.merge)
+        except NotFound:
+            parents = ()
+        if len(parents) == 2 and parents[1] == pull.head.sha:
+            tip, head = parents[0], current.merge
+    tip = tip or client.branch(current.base)
+    stated = report.sides.base.ref if report.sides.base else ""
+    real = stated == tip or (bool(_COMMIT.fullmatch(stated)) and client.contains(tip, stated))
+    return Commits(base=stated if real else "", tip=tip, head=head, onto=current.base)
+
+
+def _trusted(client: Client, sha: str, survey: Survey) -> Ground:
+    try:
+        return survey(_reader(client, sha), sha)
+    except PublishError:
+        raise
+    except GateError as error:
+        raise Unjudgeable(f"the configuration or a baseline at {sha[:10]} cannot be read") from error
+
+
+def _own(client: Client, head: str, survey: Survey) -> Ground | None:
+    """What the pull request says, None where it cannot be read: then it accepts nothing."""
+    try:
+        return survey(_reader(client, head), head)
+    except PublishError:
+        raise
+    except (GateError, RecursionError):  # a parser's, on brackets that nest without end
+        return None
+
+
+def _reader(client: Client, sha: str) -> Read:
+    return lambda path: client.text(path, sha, most=MOST_FILE)
+
+
+def _doubts(report: Report, made: Report, later: Report, commits: Commits) -> tuple[str, ...]:
+    found = []
+    if not commits.base:
+        found.append(
+            "This report does not say what it was compared with on the branch it would be merged into; "
+            f"it was judged by the policy and baselines of {commits.tip[:10]}."
+        )
+    stated, state = report.verdict.state, made.verdict.state
+    if stated is not state:
+        by = (commits.base or commits.tip)[:10]
+        found.append(
+            f"The check says {stated}. Judged again from its samples, with the policy and baselines of "
+            f"{by}, this is {state}."
+        )
+    if _SEVERITY.index(later.verdict.state) > _SEVERITY.index(state):
+        found.append(
+            "The branch it would be merged into has another policy or other baselines since then: by them "
+            f"({commits.tip[:10]}) this is {later.verdict.state}. Bring it up to date and measure again."
+        )
+    return tuple(found)
+
+
+def _unnamed(side: SideRun | None) -> SideRun | None:
+    return dataclasses.replace(side, side=dataclasses.replace(side.side, ref="")) if side else None
