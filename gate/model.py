@@ -336,12 +336,14 @@ class Gain:
 class Explanation:
     """What a look into one case that got worse has shown; explains, is never gated.
 
-    plans: in the order of their fingerprints. gains: largest first. caveats: what could not be seen.
+    plans: in the order of their fingerprints. gains: largest first. parts: of the answer to one request, that
+    take more bytes. caveats: what could not be seen.
     """
 
     case: Case
     plans: tuple[PlanChange, ...] = ()
     gains: tuple[Gain, ...] = ()
+    parts: tuple[Difference, ...] = ()
     caveats: tuple[Caveat, ...] = ()
 
 
@@ -666,7 +668,7 @@ class Interval:
 class Difference:
     """One thing behind a changed total. before and after are per request of the case.
 
-    what: "statement" or "command". measure: the unit of before and after ("calls", "rows", ...).
+    what: "statement", "command" or "part" (of an answer). measure: the unit of before and after ("calls", ...).
     """
 
     what: Literal["statement", "command"]

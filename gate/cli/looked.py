@@ -17,6 +17,7 @@ from pathlib import Path
 from gate import dataset
 from gate.cli.prepared import Prepared, Rig
 from gate.errors import GateError
+from gate.explain.bodies import parts
 from gate.explain.plans import QueryPlan, changed, unstable
 from gate.explain.profiles import Profile, gained
 from gate.model import Case, Caveat, Explanation, Plan, Side, SideName
@@ -49,6 +50,7 @@ class _Seen:
     windows: list[Window] = field(default_factory=list)
     requests: int = 0
     plans: tuple[QueryPlan, ...] = ()
+    body: bytes = b""
     missing: str = ""
 
 
@@ -84,9 +86,9 @@ class _Watched:
         seen.requests += requests
         return True
 
-    def explained(self, case: Case, found: Explained, missing: str) -> None:
+    def explained(self, case: Case, found: Explained, body: bytes, missing: str) -> None:
         seen = self.seen.setdefault(case, _Seen())
-        seen.plans, seen.missing = found.plans, missing
+        seen.plans, seen.body, seen.missing = found.plans, body, missing
 
     def rest(self) -> None:
         started = time.monotonic()
@@ -136,11 +138,13 @@ def look_into(
 
 def _explained(case: Case, watched: Mapping[SideName, _Watched], touched: frozenset[str]) -> Explanation:
     base, head = (watched[name].profile(case) for name in ("base", "head"))
-    before, after = (watched[name].seen.get(case, _Seen()).plans for name in ("base", "head"))
+    was, now = (watched[name].seen.get(case, _Seen()) for name in ("base", "head"))
+    before, after = was.plans, now.plans
     shaky = frozenset(unstable(before)) | frozenset(unstable(after))
-    missing = (watched[name].seen.get(case, _Seen()).missing for name in ("base", "head"))
-    notes = dict.fromkeys(filter(None, (*base.caveats, *head.caveats, *missing)))
+    notes = dict.fromkeys(filter(None, (*base.caveats, *head.caveats, was.missing, now.missing)))
     plans = [change for change in changed(before, after) if change.fingerprint not in shaky]
+    # After as many requests both are at the same one.
+    grown = parts(was.body, now.body) if was.requests == now.requests else ()
     return Explanation(
         case=case,
         plans=tuple(
@@ -153,6 +157,7 @@ def _explained(case: Case, watched: Mapping[SideName, _Watched], touched: frozen
             )
             for gain in gained(base, head)[:MOST]
         ),
+        parts=tuple(dataclasses.replace(part, text=part.text[:WIDEST]) for part in grown[:MOST]),
         caveats=tuple(Caveat(code="not-explained", text=note) for note in notes),
     )
 
@@ -203,7 +208,7 @@ def _served(
             with explaining(one.prepared.running, one.database) as explainer:
                 mark = explainer.mark()
                 workers[name].visit(REQUESTS)
-                one.explained(case, explainer.since(mark), explainer.missing)
+                one.explained(case, explainer.since(mark), workers[name].body, explainer.missing)
     return watched
 
 

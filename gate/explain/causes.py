@@ -20,6 +20,7 @@ from gate.model import (
     MEMORY_GROWTH,
     REDIS_COMMANDS,
     REDIS_KEYS,
+    RESPONSE_BYTES,
     SERVICES_CPU,
     SQL_BLOCKS,
     SQL_WAL_RECORDS,
@@ -44,7 +45,7 @@ from gate.model import (
 
 EXPLAINED = frozenset({Outcome.REGRESSED, Outcome.IMPROVED, Outcome.ACCEPTED})
 # By themselves: no plan and no stack explains them.
-_TOLD = frozenset({"case", "errors", "response.bytes", *GAUGES})
+_TOLD = frozenset({"case", "errors", *GAUGES})
 KEPT = 10  # differences kept with a row; the rest are in the evidence
 
 _MEASURES: dict[str, tuple[str, Callable[[Statement], float]]] = {
@@ -132,6 +133,9 @@ def deepened(row: Comparison, found: Cause | None, look: Explanation) -> Cause |
     """
     if row.metric in _TOLD:
         return found
+    if row.metric == RESPONSE_BYTES.name:
+        said = [f"{p.text}: {number(p.after)} bytes (was {number(p.before)})" for p in look.parts]
+        return Cause(summary="; ".join(said[:2]), differences=look.parts) if said else found
     plans = _plans_of(row, found, look.plans)
     gains = look.gains if row.kind is Kind.TIMING else tuple(g for g in look.gains if _asks(g))
     said = [found.summary] if found else []

@@ -125,6 +125,11 @@ class EndpointWorker:
             raise _login_failed(redact(failure, self._hidden))
         client.authorise(*_credential(login, client))
 
+    @property
+    def body(self) -> bytes:
+        """The last answer."""
+        return self._client.body
+
     def next(self) -> Case | None:
         self._requests = next(self._todo, None)
         if self._requests is None:
