@@ -668,10 +668,10 @@ class Interval:
 class Difference:
     """One thing behind a changed total. before and after are per request of the case.
 
-    what: "statement", "command" or "part" (of an answer). measure: the unit of before and after ("calls", ...).
+    what: "statement", "command" or "part" of an answer. measure: the unit of before and after ("calls", ...).
     """
 
-    what: Literal["statement", "command"]
+    what: Literal["statement", "command", "part"]
     text: str
     measure: str
     before: float
