@@ -164,20 +164,23 @@ def _git(directory: Path, *arguments: str) -> str:
 
 
 def gate(where: Clone, *, suite: str, against: str, only: str, budget: str) -> Line:
-    """One complete run of the clone's own gate, as the line that is kept of it.
+    """One complete run of the clone's own gate over one suite, as the line that is kept of it."""
+    line, report = run(where, "--against", against, "--suite", suite, "--only", only, "--time-budget", budget)
+    return {"suite": suite} | line | (summary(report) if report else {})
 
-    `error` holds the end of what was said where there is no report.
+
+def run(where: Clone, *arguments: str, services: str = "embedded") -> tuple[Line, Line]:
+    """`perf-gate run` of the clone's own gate as a user would run it: what is kept of any run, and its report.
+
+    Where there is no report, `error` holds the end of what was said.
     """
     file = where.path.parent / "report.json"
     file.unlink(missing_ok=True)
-    command = [
-        *(sys.executable, "-m", "gate", "run", "--services", "embedded", "--against", against),
-        *("--suite", suite, "--only", only, "--time-budget", budget, "--json", str(file)),
-    ]
+    command = [sys.executable, "-m", "gate", "run", "--services", services, *arguments, "--json", str(file)]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PERF_GATE_", "GITHUB_"))}
     if cache := os.environ.get("PERF_GATE_CACHE"):
         kept["PERF_GATE_CACHE"] = cache
-    line: Line = {"suite": suite, "commit": where.commit[:10], "version": where.version}
+    line: Line = {"commit": where.commit[:10], "version": where.version}
     line["load"] = [round(os.getloadavg()[0], 2)]
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as said:
@@ -194,8 +197,8 @@ def gate(where: Clone, *, suite: str, against: str, only: str, budget: str) -> L
         line["load"].append(round(os.getloadavg()[0], 2))
         if not file.exists():
             said.seek(0)
-            return line | {"error": said.read()[-2000:]}
-    return line | summary(json.loads(file.read_text(encoding="utf-8")))
+            return line | {"error": said.read()[-2000:]}, {}
+    return line, json.loads(file.read_text(encoding="utf-8"))
 
 
 def _end(process: subprocess.Popen[str]) -> None:

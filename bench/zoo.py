@@ -14,13 +14,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
 import re
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -33,7 +28,6 @@ from bench._runs import Clone, Line, Results
 ZOO = runs.ROOT / "tests" / "regressions"
 ANSWERS = ("block", "warn", "note", "improve", "pass")
 HARMLESS = "harmless"
-STOP = 15.0  # seconds that a gate told to end has for its servers
 PATIENCE = 3  # runs in a row without a report
 
 
@@ -175,42 +169,10 @@ def commit(clone: Clone, patch: Patch) -> None:
 
 
 def gate(clone: Clone, patch: Patch, *, services: str, budget: str) -> Line:
-    """One run of the clone's own gate as a user would run it, as the line that is kept of it.
-
-    `error` holds the end of what was said where there is no report.
-    """
-    file = clone.path.parent / "report.json"
-    file.unlink(missing_ok=True)
-    command = [
-        *(sys.executable, "-m", "gate", "run", "--services", services, "--against", "HEAD~1"),
-        *("--json", str(file)),
-        *(("--time-budget", budget, "--only", patch.only()) if patch.timed else ("--time-budget", "0")),
-    ]
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PERF_GATE_", "GITHUB_"))}
-    if cache := os.environ.get("PERF_GATE_CACHE"):
-        kept["PERF_GATE_CACHE"] = cache
-    line: Line = {"patch": patch.name, "digest": patch.digest}
-    line |= {"commit": clone.commit[:10], "version": clone.version}
-    began = time.monotonic()
-    with tempfile.TemporaryFile("w+") as said:
-        # -m puts the directory first on the path: the clone's own gate runs, whatever is edited meanwhile.
-        process = subprocess.Popen(
-            command, cwd=clone.path, env=kept, stdout=subprocess.DEVNULL, stderr=said, text=True
-        )
-        try:
-            line["code"] = process.wait()
-        except BaseException:
-            process.terminate()
-            try:
-                process.wait(STOP)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            raise
-        line["seconds"] = round(time.monotonic() - began, 1)
-        if not file.exists():
-            said.seek(0)
-            return line | {"error": said.read()[-2000:]}
-    return line | summary(json.loads(file.read_text(encoding="utf-8")))
+    """One run over the patch, as the line that is kept of it."""
+    timed = ("--time-budget", budget, "--only", patch.only()) if patch.timed else ("--time-budget", "0")
+    line, report = runs.run(clone, "--against", "HEAD~1", *timed, services=services)
+    return {"patch": patch.name, "digest": patch.digest} | line | (summary(report) if report else {})
 
 
 def summary(report: Mapping[str, Any]) -> Line:
