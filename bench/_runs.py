@@ -170,7 +170,7 @@ def gate(where: Clone, *, suite: str, against: str, only: str, budget: str) -> L
 
 
 def run(where: Clone, *arguments: str, services: str = "embedded") -> tuple[Line, Line]:
-    """`perf-gate run` of the clone's own gate as a user would run it: what is kept of any run, and its report.
+    """`perf-gate run` of the clone's own gate as a user runs it: what is kept of any run, and its report.
 
     Where there is no report, `error` holds the end of what was said.
     """

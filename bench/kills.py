@@ -74,7 +74,7 @@ def main() -> int:
         windows = bench.undisturbed()
         for phase, window in windows.items():
             print(f"{phase:9} {window.start:5.2f} to {window.end:5.2f} s after {window.text!r}")
-        print(f"{'':>3} {'phase':9} {'killed':>8} {'gone':>7}  {'saying':40} next run")
+        print(f"{'':>3} {'phase':9} {'killed':>8} {'gone':>7}  {'saying':38} next run")
         draw = random.Random(options.seed)
         kills = []
         for number in range(options.runs):
@@ -83,7 +83,8 @@ def main() -> int:
             kills.append(kill)
             result = "; ".join(kill.faults) or "as the one left alone"
             print(
-                f"{number + 1:3} {phase:10} {kill.at:6.2f} s {kill.gone:5.2f} s  {kill.last[:40]:40} {result}",
+                f"{number + 1:3} {phase:10} {kill.at:6.2f} s {kill.gone:5.2f} s  {kill.last[:38]:38} "
+                f"{result}",
                 flush=True,
             )
         bad = sum(bool(kill.faults) for kill in kills)
