@@ -125,22 +125,28 @@ class Workshop:
     def both_with_data(self, sides: Sequence[Prepared]) -> list[Callable[[], Prepared]]:
         """As `with_data` of each, migrated at the same time; calling gives a side, and is due in order.
 
-        Migrations that get in each other's way (both make the same role) are tried again one by one.
+        Migrations may get in each other's way (both make the same role): what fails beside one that does
+        not is tried again alone.
         """
-        plans: list[dataset.DataPlan | None] = []
+        outcomes: list[dataset.DataPlan | GateError] = []
         with ExitStack() as stack:
             for migrated in [stack.enter_context(self.migrating(side)) for side in sides]:
                 try:
-                    plans.append(migrated())
-                except GateError:
-                    plans.append(None)
+                    outcomes.append(migrated())
+                except GateError as error:
+                    outcomes.append(error)
+        again = any(isinstance(outcome, dataset.DataPlan) for outcome in outcomes)
         return [
-            functools.partial(self._seeded_or_again, side, plan)
-            for side, plan in zip(sides, plans, strict=True)
+            functools.partial(self._finished, side, outcome, again=again)
+            for side, outcome in zip(sides, outcomes, strict=True)
         ]
 
-    def _seeded_or_again(self, side: Prepared, plan: dataset.DataPlan | None) -> Prepared:
-        return self.with_data(side) if plan is None else self.seeded(side, plan)
+    def _finished(self, side: Prepared, outcome: dataset.DataPlan | GateError, *, again: bool) -> Prepared:
+        if isinstance(outcome, dataset.DataPlan):
+            return self.seeded(side, outcome)
+        if again:
+            return self.with_data(side)
+        raise outcome
 
     def on_share(self, side: Prepared, share: float) -> Prepared:
         """The side with another template, of so much of its data set; nothing keeps that one."""
