@@ -15,7 +15,7 @@ from gate.config import Config
 from gate.errors import GateError, PublishError
 from gate.github.client import Client, NotFound, Pull
 from gate.judge import Context, judge, run_of
-from gate.model import METRICS, Case, Kind, Report, SideRun, State
+from gate.model import ERRORS, METRICS, Case, Kind, Report, SideRun, State
 
 MOST_FILE = 8 << 20  # bytes of a configuration or baseline; a baseline of 1,000 cases has about 3 MB
 MOST_CASES = 5_000
@@ -85,7 +85,7 @@ def again(client: Client, pull: Pull, report: Report, *, survey: Survey) -> Judg
     except Unjudgeable as error:
         said = f"This report was not judged again, the check's verdict stands alone: {error.why}."
         return Judged(report=report, doubts=(said,))
-    return Judged(report=made, doubts=_doubts(report, made, later, commits))
+    return Judged(report=made, doubts=_left_out(report, base) + _doubts(report, made, later, commits))
 
 
 class Unjudgeable(Exception):
@@ -101,9 +101,10 @@ def judged(report: Report, base: Ground, own: Ground | None) -> Report:
 
     own: what the pull request itself says; it may accept by its baselines, and its budgets hold cases
     that base does not know. A run that claims to have been asked for no comparison is compared, and a
-    case that base knows is missing where the run left it out, whatever its plan says.
+    case that base knows is missing where the run has no sample of it, whatever its plan says.
     """
     run = run_of(report)
+    sampled = {sample.case for sample in run.samples if sample.side == "head"}
     adoption = base.config is None and base.stored is None
     against = "auto" if run.plan.against == "none" and not adoption else run.plan.against
     known = tuple(sorted(base.known | frozenset(run.plan.known)))
@@ -116,7 +117,8 @@ def judged(report: Report, base: Ground, own: Ground | None) -> Report:
         ref=base.ref,
         adoption=adoption,
     )
-    plan = dataclasses.replace(run.plan, against=against, known=known)
+    cases = tuple(planned for planned in run.plan.cases if planned.case in sampled)
+    plan = dataclasses.replace(run.plan, against=against, known=known, cases=cases)
     try:
         return judge(dataclasses.replace(run, plan=plan), context)
     except (LookupError, ValueError, ArithmeticError, TypeError) as error:
@@ -183,6 +185,31 @@ def _own(client: Client, head: str, survey: Survey) -> Ground | None:
 
 def _reader(client: Client, sha: str) -> Read:
     return lambda path: client.text(path, sha, most=MOST_FILE)
+
+
+def _left_out(report: Report, base: Ground) -> tuple[str, ...]:
+    """A count that base stores of an endpoint and the report, which has the endpoint, does not hold.
+
+    Nothing would be compared then. A benchmark that leaves the services alone has no counts, and a request
+    that fails or was skipped has none either.
+    """
+    head = {
+        (sample.case, sample.metric.name): sample for sample in report.run.samples if sample.side == "head"
+    }
+    cases = {case for case, _ in head}
+    whole = {
+        case
+        for case in cases & base.known
+        if case.suite == "endpoints"
+        and not ((errors := head.get((case, ERRORS.name))) and (errors.skipped or max(errors.values) > 0))
+    }
+    held = base.stored.samples if base.stored else ()
+    missing = sum(each.case in whole and (each.case, each.metric.name) not in head for each in held)
+    if not missing:
+        return ()
+    return (
+        f"This report leaves out {missing} count{'s' if missing > 1 else ''} that base's baselines have.",
+    )
 
 
 def _doubts(report: Report, made: Report, later: Report, commits: Commits) -> tuple[str, ...]:

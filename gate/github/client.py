@@ -25,7 +25,6 @@ from github import (
     GithubException,
     GithubRetry,
     RateLimitExceededException,
-    UnknownObjectException,
 )
 from github.GithubException import RateLimitExceededExceedsMaxWait
 
@@ -58,14 +57,15 @@ class _Unanswered(PublishError):
 class Patience:
     """How long to wait, in seconds, and how often. `longest` caps a single wait; beyond it is an error.
 
-    secondary: after a secondary limit that names no time. between, writes: PyGithub's own throttle.
+    secondary: after a secondary limit that names no time. between, writes: PyGithub's own throttle, of all
+    requests and of writes; GitHub asks for a second between writes.
     """
 
     retries: int = 5
     backoff: float = 1.0
     secondary: float = 60.0
     longest: float = 120.0
-    between: float = 0.25
+    between: float = 0.05
     writes: float = 1.0
 
 
@@ -426,7 +426,8 @@ class Client:
         message = _message(error)
         if error.status == 403 and "resource not accessible" in message.lower():
             raise ReadOnlyToken("the token may not write to this repository", where=where) from error
-        kind = NotFound if isinstance(error, UnknownObjectException) else PublishError
+        # By the status: PyGithub's own class for it knows one of GitHub's messages only.
+        kind = NotFound if error.status == 404 else PublishError
         hint = "allow it under Settings, Actions, General" if "not permitted to create" in message else ""
         raise kind(f"GitHub answered {error.status}: {message}", where=where, hint=hint) from error
 

@@ -1,4 +1,4 @@
-"""One fake GitHub a test, with a token that may write and one that may only read."""
+"""One fake GitHub a test, with the tokens of the real workflows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import fake_api
 import pytest
-from made import READ_ONLY
+import rights
 
 
 @pytest.fixture
 def github() -> Iterator[fake_api.FakeGitHub]:
+    """Its tokens are those of our workflows' jobs; what the contract holds against a test fails it."""
     with fake_api.serving() as state:
-        state.tokens = {"writer": dict(fake_api.WRITER), "reader": dict(READ_ONLY)}
+        state.tokens = rights.tokens()
         yield state
+    assert state.violations == []

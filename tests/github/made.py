@@ -1,14 +1,25 @@
-"""Builders for the values these tests send through GitHub: a report, its artifact, a finished run."""
+"""Builders for the values these tests send through GitHub: a report, its artifact, a finished run.
+
+`red` and `green` are judged from samples, as `perf-gate run` does it, so that they can be judged again;
+`report` makes one of any rows.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime
+from typing import Any
 
-from fake_api import FakeGitHub, zipped
+import build
+from fake_api import NOW, FakeGitHub, zipped
 
+from gate import baseline
+from gate.cli.ci import Surveyor
 from gate.github.client import Client, Patience
 from gate.github.comment import Author, Source
 from gate.github.event import CompletedRun, Head
+from gate.github.stage import Desk
+from gate.judge import Context, judge
 from gate.model import (
     Case,
     Cause,
@@ -22,17 +33,32 @@ from gate.model import (
     Plan,
     Report,
     SideInfo,
+    SideRun,
     Sides,
     State,
     Verdict,
 )
 from gate.schema import report_to_json
+from gate.toml import read_config
 
 SHA = "a" * 40
 FORK = Head(sha=SHA, branch="topic", owner="stranger", repository_id=77)
 AUTHOR = Author()
 ARTIFACT = "perf-gate-report"
-READ_ONLY = {"contents": "read", "actions": "read", "pull-requests": "read"}
+BASE, MERGE = "b" * 40, "e" * 40  # what the pull request goes into, and GitHub's trial merge of it
+PR = 7
+CASE = Case(suite="endpoints", name="playlist")
+SQL = "SELECT artists"
+CONFIG = """
+[services.postgres]
+version = 18
+[target]
+start = ["server"]
+[[suites.endpoints.request]]
+name = "playlist"
+path = "/playlist"
+"""
+READ_ONLY = "verdict-of-fork"  # a token, of rights.py
 NO_WAIT = Patience(retries=3, backoff=0, secondary=0, longest=2, between=0, writes=0)
 
 
@@ -73,12 +99,70 @@ def report(*rows: Comparison, state: State | None = None, reason: str = "") -> R
     )
 
 
+def side(
+    queries: float = 1, *, name: str = "head", cases: tuple[Case, ...] = (CASE,), **more: Any
+) -> SideRun:
+    """One side whose cases ask for artists so often; base does it once."""
+    counts = {"errors": [0, 0], "sql.calls": [2 + queries] * 2, "sql.rows": [9, 9], "sql.blocks": [50, 50]}
+    asked = [build.statement("SELECT 1", 2), build.statement(SQL, queries)]
+    settings: dict[str, Any] = {"stored": name == "base", **more}
+    return build.side(name, dict.fromkeys(cases, counts), statements=dict.fromkeys(cases, asked), **settings)  # type: ignore[arg-type]
+
+
+def stored(queries: float = 1, *, cases: tuple[Case, ...] = (CASE,)) -> str:
+    """The text of baselines/endpoints.json."""
+    return baseline.to_text(side(queries, name="base", cases=cases), "endpoints")
+
+
+def measured(
+    queries: float = 1,
+    *,
+    cases: tuple[Case, ...] = (CASE,),
+    known: tuple[Case, ...] | None = None,
+    base: str = stored(),
+    ref: str = BASE,
+    config: str = CONFIG,
+    edited: str = "",
+    against: str = "auto",
+) -> Report:
+    """The report of a run on head, compared with base's stored counts."""
+    run = build.run(side(queries, cases=cases), known=cases if known is None else known, against=against)
+    held = baseline.from_text(base, name="base", ref=ref) if base else None
+    own = baseline.from_text(edited, name="head") if edited else held
+    rules = read_config(config, name="perf-gate.toml") if config else None
+    context = Context(config=rules, stored=held, edited=own, ref=ref, adoption=not (config or base))
+    return judge(run, context)
+
+
 def green() -> Report:
-    return report(row(outcome=Outcome.EQUIVALENT, level=Level.NOTE))
+    return measured(1)
 
 
 def red() -> Report:
-    return report(row())
+    return measured(200)
+
+
+def on_github(
+    github: FakeGitHub,
+    *,
+    files: dict[str, str] | None = None,
+    head_files: dict[str, str] | None = None,
+    sha: str = SHA,
+    **more: Any,
+) -> None:
+    """Main at BASE with configuration and baselines, and pull request 7 of a fork, merged on trial."""
+    base = {"perf-gate.toml": CONFIG, "baselines/endpoints.json": stored()} if files is None else files
+    offered = base | (head_files or {})
+    github.branches["main"] = github.add_commit(BASE, files=dict(base))
+    github.add_commit(sha, BASE, files=dict(offered))
+    github.add_commit(MERGE, BASE, sha, files=dict(offered))
+    settings: dict[str, Any] = {"owner": "stranger", "repo_id": 77, "branch": "topic", "sha": sha}
+    github.add_pull(PR, **{**settings, "merge_commit_sha": MERGE, **more})
+
+
+def desk(**changes: Any) -> Desk:
+    made = Desk(author=AUTHOR, name=ARTIFACT, survey=Surveyor(path="perf-gate.toml"))
+    return dataclasses.replace(made, **changes)
 
 
 def as_artifact(made: Report) -> bytes:
@@ -96,6 +180,7 @@ def finished(run_id: int = 900, number: int = 9, **changes: object) -> Completed
         conclusion="failure",
         url=f"https://github.test/acme/shop/actions/runs/{run_id}",
         head=FORK,
+        created=datetime.fromisoformat(NOW),
     )
     return dataclasses.replace(run, **changes)
 
@@ -105,7 +190,7 @@ def source(number: int, attempt: int = 1, workflow: str = "perf-gate.yml") -> So
     return Source(number=number, attempt=attempt, workflow=workflow, sha=SHA, url=url)
 
 
-def client(github: FakeGitHub, token: str = "writer", patience: Patience = NO_WAIT) -> Client:
+def client(github: FakeGitHub, token: str = "report", patience: Patience = NO_WAIT) -> Client:
     return Client(
         base=github.url, repository="acme/shop", token=token, notify=lambda text: None, patience=patience
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_api import FakeGitHub, zipped
-from made import ARTIFACT, as_artifact, client, green, red
+from made import ARTIFACT, READ_ONLY, as_artifact, client, green, red
 
 from gate.errors import PublishError
 from gate.github import artifact
@@ -21,7 +21,7 @@ RUN = 900
 
 
 def got(github: FakeGitHub) -> artifact.Received | None:
-    with client(github, "reader") as opened:
+    with client(github, READ_ONLY) as opened:
         return fetch(opened, RUN, name=ARTIFACT)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 import pytest
-from fake_api import FakeGitHub
-from made import ARTIFACT, SHA, as_artifact, green, red
+from fake_api import NOW, FakeGitHub
+from made import ARTIFACT, SHA, as_artifact, green, on_github, red
+from rights import rights
 
 from gate.cli import ci, entry
 from gate.errors import EnvironmentFailure
@@ -26,8 +27,8 @@ Start = Callable[..., None]
 
 @pytest.fixture
 def start(tmp_path: Path, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Puts this process into a job of run 50 that an event started; only writable with `permissions`."""
-    github.tokens = {SECRET: {"contents": "write", "actions": "write", "pull-requests": "write"}}
+    """Puts this process into a job of run 50 that an event started, with the report job's token."""
+    github.tokens = {SECRET: rights("perf-gate-report.yml", "comment")}
     for name in [name for name in os.environ if name.startswith(("GITHUB_", "PERF_GATE_", "RUNNER_"))]:
         monkeypatch.delenv(name)
 
@@ -78,6 +79,7 @@ def finished_run() -> dict[str, Any]:
             "head_sha": SHA,
             "head_branch": "topic",
             "head_repository": {"id": 77, "owner": {"login": "stranger"}},
+            "created_at": NOW,
             "pull_requests": [],
         }
     }
@@ -188,6 +190,7 @@ def test_verdict_reads_this_runs_report(
 ) -> None:
     """The required check answers by the measuring job's result and the report it left."""
     start("pull_request", **pull_request())
+    github.add_run(50, 5, sha=SHA, conclusion=None, status="in_progress")
     if made:
         github.add_artifact(50, as_artifact(made), f"{ARTIFACT}-7")
     assert entry(["ci", "verdict", "--measure-result", result]) == code
@@ -227,7 +230,7 @@ def test_verdict_of_an_unknown_result_is_a_usage_error(start: Start, arguments: 
 def test_report_comments_on_the_forks_pull_request(start: Start, github: FakeGitHub) -> None:
     """The trusted stage turns a finished run's artifact into the comment."""
     start("workflow_run", **finished_run())
-    github.add_pull(7, owner="stranger", repo_id=77, branch="topic", sha=SHA)
+    on_github(github)
     github.add_artifact(900, as_artifact(red()), "perf-gate-report-7")
     assert entry(["ci", "report"]) == 0
     assert "SELECT artists ran 200 times" in github.body_of(7)[0]
@@ -238,8 +241,8 @@ def test_report_with_a_read_only_token_is_no_failure(
 ) -> None:
     """Without the right to comment the report is in the job summary, one line says why, and exit is 0."""
     start("workflow_run", **finished_run())
-    github.tokens[SECRET] = {"actions": "read", "pull-requests": "read"}
-    github.add_pull(7, owner="stranger", repo_id=77, branch="topic", sha=SHA)
+    github.tokens[SECRET] = rights("perf-gate.yml", "perf-gate", fork=True)
+    on_github(github)
     github.add_artifact(900, as_artifact(red()))
     assert entry(["ci", "report"]) == 0
     assert "read-only" in capsys.readouterr().err
@@ -323,7 +326,7 @@ def test_planted_secrets_appear_nowhere(
     github.add_artifact(50, as_artifact(red()))
     entry(["ci", "verdict", "--measure-result", "failure"])
     start("workflow_run", **finished_run())
-    github.add_pull(7, owner="stranger", repo_id=77, branch="topic", sha=SHA)
+    on_github(github)
     github.add_artifact(900, as_artifact(red()))
     entry(["ci", "report"])
     github.tokens.clear()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from fake_api import FakeGitHub, Fault, Request
-from made import AUTHOR, NO_WAIT, client, source
+from made import AUTHOR, NO_WAIT, READ_ONLY, client, source
 
 from gate.errors import ConfigError, PublishError
 from gate.github.client import ReadOnlyToken
@@ -186,7 +186,7 @@ def test_long_limits_are_not_waited_for(github: FakeGitHub, kind: str, verb: str
 
 def test_read_only_token_is_its_own_error(github: FakeGitHub) -> None:
     """A token that may not write raises what callers turn into a line, after one attempt."""
-    with client(github, "reader") as opened, pytest.raises(ReadOnlyToken, match="may not write"):
+    with client(github, READ_ONLY) as opened, pytest.raises(ReadOnlyToken, match="may not write"):
         upsert(opened, PR, "blocked", author=AUTHOR, source=source(1))
     assert len(github.writes) == 1
 

@@ -180,7 +180,7 @@ def test_git_sends_the_token_once(server: Path, github: FakeGitHub) -> None:
 def test_one_pull_request_is_opened_and_checked(github: FakeGitHub) -> None:
     """The first protected update opens a pull request, the second uses it; the gate is started on both."""
     made = Update(action="protected", files=(FILE,))
-    with client(github) as opened:
+    with client(github, "baseline") as opened:
         for _ in range(2):
             offer(opened, made, branch="main", check_workflow="perf-gate.yml")
     (pull,) = github.pulls

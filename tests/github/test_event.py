@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gate.errors import ConfigError
-from gate.github.event import Head, job_event, read_event, read_runner, workflow_file
+from gate.github.event import Head, job_event, moment, read_event, read_runner, workflow_file
 
 REPOSITORY = {"id": 1, "default_branch": "main", "full_name": "acme/shop"}
 ENVIRON = {"GITHUB_REF": "refs/pull/7/merge", "GITHUB_SHA": "m" * 40}
@@ -45,8 +46,11 @@ def test_pull_request_of_a_deleted_fork() -> None:
 
 def test_merge_group() -> None:
     """The check of a queue's candidate is shown at the candidate; its base is the queue's."""
-    seen = event("merge_group", merge_group={"head_sha": "c" * 40, "base_sha": "d" * 40})
+    queued = f"refs/heads/gh-readonly-queue/release/2/pr-12-{'d' * 40}"
+    group = {"head_sha": "c" * 40, "base_sha": "d" * 40, "head_ref": queued}
+    seen = event("merge_group", merge_group=group)
     assert seen.merge_group.base_sha == "d" * 40
+    assert seen.merge_group.pull == 12
     assert seen.checked == Head(sha="c" * 40, branch="", owner="", repository_id=1)
 
 
@@ -68,6 +72,19 @@ def test_finished_run() -> None:
     seen = event("workflow_run", workflow_run=run).completed
     assert (seen.id, seen.number, seen.attempt, seen.workflow) == (5, 3, 2, "perf-gate.yml")
     assert seen.head == Head(sha="a" * 40, branch="topic", owner="stranger", repository_id=77)
+
+
+@pytest.mark.parametrize("ref", ["", "refs/heads/main", "refs/heads/gh-readonly-queue/main/pr-x-", None, 3])
+def test_merge_group_of_no_known_pull_request(ref: object) -> None:
+    """A candidate's branch of another shape names no pull request."""
+    assert event("merge_group", merge_group={"head_ref": ref}).merge_group.pull == 0
+
+
+@pytest.mark.parametrize("stated", [None, "", "yesterday", 5, "2026-11-21T10:00:00"])
+def test_moment_without_a_zone_is_none(stated: object) -> None:
+    """An instant that cannot be placed is not compared with others."""
+    assert moment(stated) is None
+    assert moment("2026-11-21T10:00:00Z") == datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
 def test_parts_of_another_event_are_not_read() -> None:

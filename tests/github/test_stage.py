@@ -7,7 +7,22 @@ import json
 
 import pytest
 from fake_api import FakeGitHub, zipped
-from made import ARTIFACT, AUTHOR, FORK, SHA, as_artifact, client, finished, green, red, report, row
+from made import (
+    AUTHOR,
+    FORK,
+    PR,
+    READ_ONLY,
+    SHA,
+    as_artifact,
+    client,
+    desk,
+    finished,
+    green,
+    on_github,
+    red,
+    report,
+    row,
+)
 
 from gate.errors import PublishError
 from gate.github.event import CompletedRun
@@ -15,19 +30,17 @@ from gate.github.stage import Said, comment_on
 from gate.model import Report, State
 from gate.schema import report_to_json
 
-PR = 7
-
 
 @pytest.fixture(autouse=True)
 def fork_pull(github: FakeGitHub) -> None:
     """Pull request 7 offers the measured commit of repository 77; 3 is somebody else's."""
-    github.add_pull(PR, owner="stranger", repo_id=77, branch="topic", sha=SHA)
+    on_github(github)
     github.add_pull(3, owner="acme", repo_id=1, branch="main", sha="c" * 40)
 
 
-def commented(github: FakeGitHub, run: CompletedRun | None = None, token: str = "writer") -> Said:
+def commented(github: FakeGitHub, run: CompletedRun | None = None, token: str = "report") -> Said:
     with client(github, token) as opened:
-        return comment_on(run or finished(), opened, author=AUTHOR, name=ARTIFACT)
+        return comment_on(run or finished(), opened, desk())
 
 
 def only_comment(github: FakeGitHub) -> str:
@@ -102,7 +115,7 @@ def test_claim_chooses_between_pull_requests_of_one_commit(github: FakeGitHub) -
 def test_read_only_token_is_said_and_no_failure(github: FakeGitHub) -> None:
     """With a token that may not write the text is handed back for the job summary."""
     github.add_artifact(900, as_artifact(red()))
-    said = commented(github, token="reader")
+    said = commented(github, token=READ_ONLY)
     assert "read-only" in said.text
     assert "SELECT artists ran 200 times" in said.unposted
     assert github.comments == {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fake_api import FakeGitHub
-from made import ARTIFACT, SHA, as_artifact, client, green, red, report, row
+from made import ARTIFACT, READ_ONLY, SHA, as_artifact, client, green, red, report, row
 
 from gate.github.event import Event, Head, PullRequest, Runner
 from gate.github.verdict import Found, Result, decide, find_report
@@ -90,9 +90,9 @@ def found(github: FakeGitHub, result: str, name: str = "pull_request") -> Found:
         workflow="perf-gate.yml",
         summary="",
         output="",
-        token="reader",
+        token=READ_ONLY,
     )
-    with client(github, "reader") as opened:
+    with client(github, READ_ONLY) as opened:
         return find_report(opened, event, here, result=Result(result), name=ARTIFACT)
 
 
@@ -118,7 +118,7 @@ def test_skipped_run_takes_the_newest_report_of_its_commit(github: FakeGitHub) -
         github.add_run(run_id, number, sha=SHA, conclusion=conclusion)
         github.add_artifact(run_id, as_artifact(made))
     github.add_run(40, 4, sha=SHA, conclusion="failure")  # a label's run: it measured nothing
-    assert found(github, "skipped") == Found(result=Result.FAILURE, report=red(), run=3)
+    assert found(github, "skipped") == Found(result=Result.FAILURE, report=red(), run=3, id=30)
 
 
 @pytest.mark.parametrize(
