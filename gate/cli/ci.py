@@ -26,7 +26,16 @@ from gate.github.comment import Author
 from gate.github.commit import Checkout, Remote, commit_baselines, offer
 from gate.github.event import Event, Runner, job_event, read_runner
 from gate.github.stage import Desk, comment_on
-from gate.github.verdict import Decision, Found, Result, consider, decide, find_report, overridden
+from gate.github.verdict import (
+    Decision,
+    Found,
+    Result,
+    accepted_by,
+    consider,
+    decide,
+    find_report,
+    overridden,
+)
 from gate.model import Report, State
 from gate.plan import asked
 from gate.schema import report_to_json
@@ -170,11 +179,17 @@ def report_command(
     show_default=True,
     help="Started on the pull request that a protected branch makes necessary.",
 )
+@label_option
 @python_option
 @token_option
 @flags_argument
 def update_baseline(
-    baselines: str, check_workflow: str, python_path: str, github_token: str, flags: tuple[str, ...]
+    baselines: str,
+    check_workflow: str,
+    override_label: str,
+    python_path: str,
+    github_token: str,
+    flags: tuple[str, ...],
 ) -> int:
     """Run `perf-gate baseline update`, with its flags, and commit what changed to the default branch.
 
@@ -187,7 +202,8 @@ def update_baseline(
     put_first(python_path)
     if code := perform(["baseline", "update", *flags]):
         return code
-    here.say(publish_baselines(here, baselines, check_workflow))
+    notes = acceptances(here, check_workflow, override_label) if here.event.name == "push" else ()
+    here.say(publish_baselines(here, baselines, check_workflow, notes))
     return 0
 
 
@@ -376,13 +392,25 @@ def require_default_branch(event: Event) -> None:
         )
 
 
-def publish_baselines(here: Job, directory: str, check_workflow: str) -> str:
+def acceptances(here: Job, check_workflow: str, label: str) -> tuple[str, ...]:
+    """Trailers that name whoever accepted by label what this push merged; none where GitHub cannot say."""
+    if not here.runner.token or label == override.OFF:
+        return ()
+    try:
+        with here.client() as client:
+            return accepted_by(client, here.event.sha, check_workflow, label=label)
+    except PublishError as error:
+        here.say(f"who accepted what was merged could not be looked up: {error.message}")
+        return ()
+
+
+def publish_baselines(here: Job, directory: str, check_workflow: str, notes: Sequence[str] = ()) -> str:
     """Commit and push what changed; the sentence says what became of it."""
     runner, branch = here.runner, here.event.default_branch
     remote = Remote(url=f"{runner.server_url}/{runner.repository}.git", token=runner.token)
     environ = {name: value for name, value in here.environ.items() if name != TOKEN}
     update = commit_baselines(
-        Checkout(root=Path.cwd(), environ=environ), directory, branch=branch, remote=remote
+        Checkout(root=Path.cwd(), environ=environ), directory, branch=branch, remote=remote, notes=notes
     )
     if update.action == "protected":
         with here.client() as client:
@@ -390,7 +418,7 @@ def publish_baselines(here: Job, directory: str, check_workflow: str) -> str:
     words = {
         "unchanged": "the baselines already hold these values",
         "pushed": f"committed to {branch}: {', '.join(update.files)}",
-        "moved": f"{branch} has moved on; the newer commit's run updates the baselines",
+        "moved": f"{branch} has moved on and has newer values; these were left out",
     }
     return words[update.action]
 

@@ -105,6 +105,7 @@ class WorkflowRun:
     status: str
     conclusion: str
     head: Head
+    url: str = ""
     created: datetime | None = None
 
 
@@ -221,6 +222,11 @@ class Client:
     def pull(self, number: int) -> Pull:
         """One pull request, with GitHub's trial merge of it."""
         return _pull(self._call("GET", f"/pulls/{number}"))
+
+    def merged_by(self, sha: str) -> tuple[Pull, ...]:
+        """The pull requests that a commit of this repository's own branches merged."""
+        listed = self._pages(f"/commits/{quote(sha, safe='')}/pulls")
+        return tuple(_pull(item) for item in listed if item.get("merge_commit_sha") == sha)
 
     def parents(self, sha: str) -> tuple[str, ...]:
         """The parents of a commit, first to last. Raises NotFound."""
@@ -487,6 +493,7 @@ def _run(item: dict[str, Any]) -> WorkflowRun:
         status=item.get("status") or "",
         conclusion=item.get("conclusion") or "",
         head=head_of(item, repository=item.get("head_repository") or {}),
+        url=item.get("html_url") or "",
         created=moment(item.get("created_at")),
     )
 

@@ -1,15 +1,18 @@
 """Commits new baselines to the default branch, or offers them in a pull request where it is protected.
 
 The token goes to git in its environment, never in an argument or a URL, where a process list or an
-error message would show it. Nothing is forced onto the default branch: where it has moved on, the
-newer commit's own run measures and commits.
+error message would show it. Nothing is forced onto the default branch: where it has moved on, what
+changed is applied again on top of it, case by case, and what was measured on a newer commit stays.
 """
 
 from __future__ import annotations
 
 import base64
+import random
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,14 +20,26 @@ from urllib.parse import urlsplit
 
 from gate.errors import PublishError, RepositoryError
 from gate.github.client import Client
+from gate.github.merge import merged
 
 NAME, EMAIL = "perf-gate", "perf-gate@users.noreply.github.com"
 BRANCH = "perf-gate/baselines"
 MESSAGE = "Update performance baselines"
+MEASURED = "Measured-at"  # the trailer that says which commit the values are of
 TIMEOUT = 120.0
+TRIES = 10  # six updates at once needed at most six
+PAUSE = 2.0  # seconds at most between two tries, at random so that racers part
 # What a server says when the branch takes no push from this token, as opposed to having moved on.
 PROTECTED = ("GH006", "GH013", "protected branch", "pre-receive hook declined", "push declined")
-MOVED = ("[rejected]", "fetch first", "non-fast-forward", "cannot lock ref", "failed to update ref")
+MOVED = (
+    "[rejected]",
+    "fetch first",
+    "non-fast-forward",
+    "stale info",
+    "cannot lock ref",
+    "failed to update ref",
+    "incorrect old value",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +54,8 @@ class Remote:
 class Update:
     """What became of new baselines.
 
-    unchanged: nothing to commit. pushed: onto the default branch. moved: the branch has a newer commit,
-    whose own run will commit. protected: pushed to BRANCH instead, for a pull request.
+    unchanged: nothing to commit. pushed: onto the default branch. moved: the branch has newer values of
+    all of them. protected: pushed to BRANCH instead, for a pull request.
     """
 
     action: Literal["unchanged", "pushed", "moved", "protected"]
@@ -61,13 +76,38 @@ class Checkout:
             raise RepositoryError("git failed", where=f"git {arguments[0]}", tail=_tail(done.stderr))
         return done.stdout
 
-    def push(self, remote: Remote, refspec: str) -> str:
+    def push(self, remote: Remote, refspec: str, *options: str) -> str:
         """Empty where the push went through, else what git and the server said."""
-        done = self.run(("push", "--porcelain", remote.url, refspec), _credentials(remote, self.environ))
+        done = self.run(
+            ("push", "--porcelain", *options, remote.url, refspec), _credentials(remote, self.environ)
+        )
         return "" if done.returncode == 0 else f"{done.stdout}\n{done.stderr}".strip() or "push failed"
 
+    def fetch(self, remote: Remote, branch: str) -> str:
+        """The commit that a branch of the remote is at; empty where there is no such branch."""
+        arguments = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", remote.url, branch)
+        done = self.run(arguments, _credentials(remote, self.environ))
+        if done.returncode == 0:
+            return self.git("rev-parse", "FETCH_HEAD").strip()
+        if "couldn't find remote ref" in done.stderr:
+            return ""
+        raise PublishError(
+            f"git could not fetch {branch}", where=f"git fetch {remote.url}", tail=_tail(done.stderr)
+        )
+
+    def text(self, commit: str, path: str) -> str | None:
+        """The text of a file at a commit, None where it has none."""
+        done = self.run(("cat-file", "blob", f"{commit}:{path}"))
+        return done.stdout if done.returncode == 0 else None
+
+    def before(self, commit: str, other: str) -> bool:
+        """Whether `commit` is an ancestor of `other` and another commit."""
+        if not commit or commit == other:
+            return False
+        return self.run(("merge-base", "--is-ancestor", commit, other)).returncode == 0
+
     def run(
-        self, arguments: Sequence[str], extra: Mapping[str, str] | None = None
+        self, arguments: Sequence[str], extra: Mapping[str, str] | None = None, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         # LC_ALL: refusals are recognised by their words.
         fixed = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
@@ -75,8 +115,10 @@ class Checkout:
             return subprocess.run(
                 ["git", "-C", str(self.root), *arguments],
                 env={**self.environ, **fixed, **(extra or {})},
+                input=stdin,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="surrogateescape",  # a file's name may be any bytes
                 timeout=TIMEOUT,
                 check=False,
             )
@@ -84,26 +126,105 @@ class Checkout:
             raise PublishError(f"git {arguments[0]} took longer than {TIMEOUT:.0f} s") from error
 
 
-def commit_baselines(checkout: Checkout, directory: str, *, branch: str, remote: Remote) -> Update:
+def commit_baselines(
+    checkout: Checkout,
+    directory: str,
+    *,
+    branch: str,
+    remote: Remote,
+    notes: Sequence[str] = (),
+    pause: Callable[[float], None] = time.sleep,
+) -> Update:
     """Commit whatever changed below `directory` and push it to `branch`.
 
-    Other changes in the working tree stay out of it. Raises RepositoryError where git fails, PublishError
-    where the push is refused for another reason than the two an update expects.
+    Other changes in the working tree stay out of it. notes: trailers, "Accepted-by: ...". Where the
+    branch moved on meanwhile, it is tried again on top of that. Raises RepositoryError where git fails,
+    PublishError where the push is refused for another reason than those an update expects.
     """
     files = changed(checkout, directory)
     if not files:
         return Update(action="unchanged")
-    author = ("-c", f"user.name={NAME}", "-c", f"user.email={EMAIL}", "-c", "commit.gpgsign=false")
+    measured = checkout.git("rev-parse", "HEAD").strip()
+    message = f"{MESSAGE}\n\n" + "".join(f"{note}\n" for note in (*notes, f"{MEASURED}: {measured}"))
     checkout.git("add", "--all", "--", directory)
-    checkout.git(*author, "commit", "--quiet", "--no-verify", "-m", MESSAGE, "--", directory)
-    refused = checkout.push(remote, f"HEAD:refs/heads/{branch}")
-    if not refused:
-        return Update(action="pushed", files=files)
-    if any(word in refused for word in PROTECTED):
-        return _offer(checkout, remote, files)
-    if any(word in refused for word in MOVED):
-        return Update(action="moved", files=files)
-    raise PublishError(f"git could not push to {branch}", where=f"git push {remote.url}", tail=_tail(refused))
+    checkout.git(*_AUTHOR, "commit", "--quiet", "--no-verify", "-m", message, "--", directory)
+    own = Own(
+        commit=checkout.git("rev-parse", "HEAD").strip(), measured=measured, files=files, message=message
+    )
+    commit = own.commit
+    for _ in range(TRIES):
+        refused = checkout.push(remote, f"{commit}:refs/heads/{branch}")
+        if not refused:
+            return Update(action="pushed", files=files)
+        if any(word in refused for word in PROTECTED):
+            return _offer(checkout, remote, own, pause)
+        if not any(word in refused for word in MOVED):
+            raise PublishError(
+                f"git could not push to {branch}", where=f"git push {remote.url}", tail=_tail(refused)
+            )
+        tip = checkout.fetch(remote, branch)
+        if not checkout.before(own.measured, tip):
+            return Update(action="moved", files=files)  # history was rewritten; these values are nobody's
+        commit = applied(checkout, own, tip)
+        if not commit:
+            return Update(action="moved", files=files)
+        pause(random.uniform(0, PAUSE))  # noqa: S311 - parts racers, guards nothing
+    raise PublishError(
+        f"{branch} moved on {TRIES} times while baselines were pushed", hint="run the job again"
+    )
+
+
+_AUTHOR = ("-c", f"user.name={NAME}", "-c", f"user.email={EMAIL}", "-c", "commit.gpgsign=false")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """An update: the commit that has it, the one it was measured at (its parent), the changed files."""
+
+    commit: str
+    measured: str
+    files: tuple[str, ...]
+    message: str
+
+
+def applied(checkout: Checkout, own: Own, tip: str) -> str:
+    """A commit on top of `tip` with what this update changed; empty where nothing of it is left.
+
+    Neither the working tree nor the index is touched. What the branch has changed meanwhile stays, but
+    for what an earlier update wrote there that was measured at an older commit than this one.
+    """
+    with tempfile.TemporaryDirectory(prefix="perf-gate-index-") as scratch:
+        index = {"GIT_INDEX_FILE": str(Path(scratch, "index"))}
+        _checked(checkout, ("read-tree", tip), index)
+        for path in own.files:
+            held, mine, theirs = (checkout.text(each, path) for each in (own.measured, own.commit, tip))
+            kept = merged(held, mine, theirs, newer=_newer(checkout, own, tip, path))
+            if kept is None:
+                _checked(checkout, ("update-index", "--force-remove", "--", path), index)
+            elif kept != theirs:
+                blob = _checked(checkout, ("hash-object", "-w", "--stdin"), index, kept)
+                _checked(checkout, ("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}"), index)
+        tree = _checked(checkout, ("write-tree",), index)
+    if tree == checkout.git("rev-parse", f"{tip}^{{tree}}").strip():
+        return ""
+    return checkout.git(*_AUTHOR, "commit-tree", tree, "-p", tip, "-m", own.message).strip()
+
+
+def _newer(checkout: Checkout, own: Own, tip: str, path: str) -> bool:
+    """Whether this update was measured later than what last changed the file on the branch.
+
+    Of two that were measured at one commit the one that comes later is: somebody ran it again.
+    """
+    wanted = f"--format=%(trailers:key={MEASURED},valueonly)"
+    said = checkout.git("log", "-1", wanted, f"{own.measured}..{tip}", "--", path).strip()
+    return said == own.measured or checkout.before(said, own.measured)
+
+
+def _checked(checkout: Checkout, arguments: Sequence[str], extra: Mapping[str, str], stdin: str = "") -> str:
+    done = checkout.run(arguments, extra, stdin)
+    if done.returncode != 0:
+        raise RepositoryError("git failed", where=f"git {arguments[0]}", tail=_tail(done.stderr))
+    return done.stdout.strip()
 
 
 def changed(checkout: Checkout, directory: str) -> tuple[str, ...]:
@@ -113,16 +234,36 @@ def changed(checkout: Checkout, directory: str) -> tuple[str, ...]:
     return tuple(sorted(entry[3:] for entry in listed.split("\0") if entry))
 
 
-def _offer(checkout: Checkout, remote: Remote, files: tuple[str, ...]) -> Update:
-    """Push to our own branch, over whatever an earlier update left there: only the newest is wanted."""
-    if refused := checkout.push(remote, f"+HEAD:refs/heads/{BRANCH}"):
-        raise PublishError(
-            f"git could push neither to the default branch nor to {BRANCH}",
-            where=f"git push {remote.url}",
-            hint="let the workflow's token create this branch, or give an App's token",
-            tail=_tail(refused),
-        )
-    return Update(action="protected", files=files)
+def _offer(checkout: Checkout, remote: Remote, own: Own, pause: Callable[[float], None]) -> Update:
+    """Push to our own branch, over what an update of an older commit left there.
+
+    One of the same commit is added to, and one of a newer commit is left alone.
+    """
+    refused = ""
+    for _ in range(TRIES):
+        there = checkout.fetch(remote, BRANCH)
+        commit = own.commit
+        if there:
+            said = checkout.git("log", "-1", f"--format=%(trailers:key={MEASURED},valueonly)", there).strip()
+            if checkout.before(own.measured, said):
+                return Update(action="protected", files=own.files)
+            if said == own.measured:
+                commit = applied(checkout, own, there)
+        if not commit:
+            return Update(action="protected", files=own.files)
+        ref = f"refs/heads/{BRANCH}"
+        refused = checkout.push(remote, f"{commit}:{ref}", f"--force-with-lease={ref}:{there}")
+        if not refused:
+            return Update(action="protected", files=own.files)
+        if not any(word in refused for word in MOVED):
+            break
+        pause(random.uniform(0, PAUSE))  # noqa: S311 - parts racers, guards nothing
+    raise PublishError(
+        f"git could push neither to the default branch nor to {BRANCH}",
+        where=f"git push {remote.url}",
+        hint="let the workflow's token create this branch, or give an App's token",
+        tail=_tail(refused),
+    )
 
 
 def offer(client: Client, update: Update, *, branch: str, check_workflow: str) -> str:

@@ -43,9 +43,16 @@ class Desk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The report that answers for a run, and when the run that measured it was started."""
+    """What answers for a run, and the run that measured it. received: None where that left no report.
 
-    received: Received
+    since: when that run was started. A label's run measured nothing: what it says is ordered as the
+    measurement that it repeats, or a later attempt of that could not overwrite it.
+    """
+
+    received: Received | None
+    number: int
+    attempt: int
+    url: str
     since: datetime | None
 
 
@@ -58,41 +65,53 @@ def comment_on(run: CompletedRun, client: Client, desk: Desk) -> Said:
     if run.event != "pull_request":
         return Said(text=f"no comment: the run was started by {run.event}")
     answer = answering(run, client, desk.name)
-    candidates = client.pulls_of(run.head)
-    choice = choose(candidates, claimed=answer.received.claimed if answer else 0)
+    if answer is None:
+        return Said(text="no comment: this run measured nothing, and no finished one measured its commit")
+    received = answer.received
+    choice = choose(client.pulls_of(run.head), claimed=received.claimed if received else 0)
     if choice.pull is None:
         return Said(text=f"no comment: {choice.reason}")
-    body = trusted_body(answer, run, choice.pull, client, desk) if answer else unmeasured_body(run)
-    source = Source(
-        number=run.number, attempt=run.attempt, workflow=run.workflow, sha=run.head.sha, url=run.url
-    )
     number = choice.pull.number
+    body = (
+        trusted_body(received.report, answer.since, run, choice.pull, client, desk)
+        if received
+        else f"**perf-gate: no verdict.** The run ended with {run.conclusion} and left no report."
+    )
+    source = Source(
+        number=answer.number, attempt=answer.attempt, workflow=run.workflow, sha=run.head.sha, url=answer.url
+    )
     try:
-        posted = upsert(client, number, body, author=desk.author, source=source, create=answer is not None)
+        posted = upsert(client, number, body, author=desk.author, source=source, create=received is not None)
     except ReadOnlyToken:
         return Said(text="no comment: the token is read-only; the job summary has the report", unposted=body)
     return Said(text=_words(posted, number))
 
 
 def answering(run: CompletedRun, client: Client, name: str) -> Answer | None:
-    """The run's own report, or where it did not measure (a label's run), that of the newest that did."""
-    if received := artifact.fetch(client, run.id, name=name):
-        return Answer(received=received, since=run.created)
-    if not client.skipped_jobs(run.id):
-        return None
+    """The run's own report, or where it did not measure (a label's run), that of the newest that did.
+
+    None for a run that neither measured nor finds one that did.
+    """
+    received = artifact.fetch(client, run.id, name=name)
+    if received or not client.skipped_jobs(run.id):
+        return Answer(
+            received=received, number=run.number, attempt=run.attempt, url=run.url, since=run.created
+        )
     earlier = find_earlier(client, run.head, run.workflow, of=run.event, but=run.id, name=name)
-    return Answer(received=earlier[1], since=earlier[0].created) if earlier else None
+    if earlier is None:
+        return None
+    other, received = earlier
+    return Answer(
+        received=received, number=other.number, attempt=other.attempt, url=other.url, since=other.created
+    )
 
 
-def unmeasured_body(run: CompletedRun) -> str:
-    return f"**perf-gate: no verdict.** The run ended with {run.conclusion} and left no report."
-
-
-def trusted_body(answer: Answer, run: CompletedRun, pull: Pull, client: Client, desk: Desk) -> str:
+def trusted_body(
+    stated: Report, since: datetime | None, run: CompletedRun, pull: Pull, client: Client, desk: Desk
+) -> str:
     """The comment's text, made by our renderer from the report's values; doubts about them come first."""
-    stated = answer.received.report
     judged = again(client, pull, stated, survey=desk.survey)
-    ruling = override.rule(client, pull.number, label=desk.label, since=answer.since)
+    ruling = override.rule(client, pull.number, label=desk.label, since=since)
     report = override.accepted(judged.report, ruling.override) if ruling.override else judged.report
     lines = [f"> **{doubt}**\n\n" for doubt in doubts(stated, judged, run, ruling)]
     return "".join(lines) + markdown(report)

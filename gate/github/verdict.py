@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from gate.errors import BLOCKED, INCONCLUSIVE, NOTHING_COMPARED, PASS, EnvironmentFailure, MeasurementError
 from gate.github.artifact import Received, fetch
-from gate.github.client import Client, WorkflowRun
+from gate.github.client import Client, Pull, WorkflowRun
 from gate.github.event import Event, Head, Runner
 from gate.github.override import Ruling, accepted, rule, unacceptable
 from gate.model import Level, Report, State
@@ -36,6 +36,8 @@ class Decision:
 
 def decide(result: Result, report: Report | None) -> Decision:
     """The answer of the required check. Only a job that succeeded can pass, and only with a report."""
+    if report is None and result is Result.SKIPPED:
+        return _error("this commit is not measured yet; the run that measures it decides")
     if report is None:
         return _error(f"the measuring job ended with {result} and left no report")
     if contradiction := contradicts_itself(report):
@@ -125,12 +127,27 @@ def consider(client: Client, event: Event, here: Runner, found: Found, *, label:
     if event.pull_request:
         return rule(client, event.pull_request.number, label=label, since=client.run(found.id).created)
     if event.merge_group and event.merge_group.pull:
-        pull = client.pull(event.merge_group.pull)
-        runs = client.runs_of(here.workflow, pull.head)
-        measured = (run for run in runs if run.event == "pull_request" and not client.skipped_jobs(run.id))
-        newest = next(measured, None)
-        return rule(client, pull.number, label=label, since=newest.created if newest else None)
+        return _of_pull(client, client.pull(event.merge_group.pull), here.workflow, label=label)
     return Ruling()
+
+
+def accepted_by(client: Client, sha: str, workflow: str, *, label: str) -> tuple[str, ...]:
+    """Trailers for a baseline commit: who accepted by label what the merged commit `sha` brought in.
+
+    workflow: the file of the workflow that measured the pull request.
+    """
+    found = []
+    for pull in client.merged_by(sha):
+        if taken := _of_pull(client, pull, workflow, label=label).override:
+            found.append(f"Accepted-by: {taken.by} (#{pull.number}, {taken.label})")
+    return tuple(found)
+
+
+def _of_pull(client: Client, pull: Pull, workflow: str, *, label: str) -> Ruling:
+    """The label as it counts for a pull request's last push that was measured."""
+    runs = (run for run in client.runs_of(workflow, pull.head) if run.event == "pull_request")
+    newest = next((run for run in runs if not client.skipped_jobs(run.id)), None)
+    return rule(client, pull.number, label=label, since=newest.created if newest else None)
 
 
 def _error(text: str) -> Decision:

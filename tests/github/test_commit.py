@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,7 +56,7 @@ def checkout(server: Path) -> Checkout:
 
 def update(server: Path) -> Update:
     return commit_baselines(
-        checkout(server), "baselines", branch="main", remote=Remote(url=f"file://{server}", token="")
+        checkout(server), "baselines", branch="main", remote=remote_of(server), pause=short
     )
 
 
@@ -60,6 +64,18 @@ def refuse(server: Path, script: str) -> None:
     hook = server / "hooks" / "pre-receive"
     hook.write_text(f"#!/bin/sh\n{script}\n")
     hook.chmod(0o755)
+
+
+def remote_of(server: Path) -> Remote:
+    return Remote(url=f"file://{server}", token="")
+
+
+def short(seconds: float) -> None:
+    time.sleep(seconds / 40)
+
+
+def document(cases: dict[str, object], key: str = "k") -> str:
+    return json.dumps({"data_key": key, "cases": cases}, indent=1, sort_keys=True) + "\n"
 
 
 PROTECT = """while read old new ref; do
@@ -98,7 +114,7 @@ def test_removed_baseline_is_committed_too(server: Path) -> None:
 
 
 def test_protected_branch_gets_a_branch_beside_it(server: Path) -> None:
-    """Where the server protects main, the commit goes to our branch, each time the newest only."""
+    """Where the server protects main, the commit goes to our branch, the newest values last."""
     refuse(server, PROTECT)
     before = git(server, "rev-parse", "main")
     for value in ("2\n", "3\n"):
@@ -107,19 +123,148 @@ def test_protected_branch_gets_a_branch_beside_it(server: Path) -> None:
         git(server.parent / "work", "reset", "--quiet", "--hard", "HEAD~1")
     assert git(server, "rev-parse", "main") == before
     assert git(server, "show", f"{BRANCH}:{FILE}") == "3"
-    assert git(server, "rev-list", "--count", f"main..{BRANCH}") == "1"
 
 
-def test_branch_that_moved_on_is_left_to_its_own_run(server: Path) -> None:
-    """A push that lost a race forces nothing and is no error."""
+def another(server: Path, name: str, edits: dict[str, str], message: str = "newer") -> Path:
+    """Somebody else's clone, which pushes these files first."""
+    other = server.parent / name
+    git(server.parent, "clone", "--quiet", str(server), str(other))
+    for path, text in edits.items():
+        (other / path).parent.mkdir(parents=True, exist_ok=True)
+        (other / path).write_text(text)
+    git(other, "add", ".")
+    git(other, "commit", "--quiet", "-m", message)
+    git(other, "push", "--quiet", "origin", "main")
+    return other
+
+
+def test_branch_that_moved_on_gets_the_update_on_top(server: Path) -> None:
+    """A push that lost to a commit of code is tried again on top of it, and takes nothing of it back."""
+    another(server, "other", {"app.py": "newer\n"})
+    (server.parent / "work" / FILE).write_text("2\n")
+    assert update(server).action == "pushed"
+    assert git(server, "show", f"main:{FILE}") == "2"
+    assert git(server, "show", "main:app.py") == "newer"
+    assert git(server, "rev-list", "--count", "main") == "3"
+
+
+def test_working_tree_stays_as_it_was(server: Path) -> None:
+    """What is applied on top of newer code is no checkout of it: no stranger's file appears here."""
+    another(server, "other", {"app.py": "newer\n", "new.py": "x\n"})
+    (server.parent / "work" / FILE).write_text("2\n")
+    update(server)
+    assert sorted(path.name for path in (server.parent / "work").iterdir()) == [".git", "app.py", "baselines"]
+    assert (server.parent / "work/app.py").read_text() == "print()\n"
+
+
+def test_value_that_was_accepted_meanwhile_stays(server: Path) -> None:
+    """A baseline that a merged pull request edited since is newer than what this run measured."""
+    another(server, "other", {FILE: "9\n"})
+    (server.parent / "work" / FILE).write_text("2\n")
+    assert update(server).action == "moved"
+    assert git(server, "show", f"main:{FILE}") == "9"
+
+
+def test_newer_measurement_replaces_an_older_one_whoever_comes_first(server: Path) -> None:
+    """Of two updates of one file the one measured on the newer commit stays, in either order."""
+    old = server.parent / "work"
+    new = another(server, "new", {"app.py": "newer\n"})
+    for first, second in ((old, new), (new, old)):
+        before = git(server, "rev-parse", "main")
+        for root, value in ((first, first.name), (second, second.name)):
+            git(root, "reset", "--quiet", "--hard", "HEAD")
+            (root / FILE).write_text(f"{value}\n")
+            held = Checkout(root=root, environ=checkout(server).environ)
+            commit_baselines(held, "baselines", branch="main", remote=remote_of(server), pause=short)
+            git(root, "reset", "--quiet", "--hard", "HEAD~1")
+        assert git(server, "show", f"main:{FILE}") == "new"
+        git(server, "update-ref", "refs/heads/main", before)
+
+
+def test_rewritten_history_gets_nothing(server: Path) -> None:
+    """Where the measured commit is no longer on the branch, its values are nobody's."""
     other = server.parent / "other"
     git(server.parent, "clone", "--quiet", str(server), str(other))
-    (other / "app.py").write_text("newer\n")
-    git(other, "commit", "--quiet", "-am", "newer")
-    git(other, "push", "--quiet", "origin", "main")
+    git(other, "commit", "--quiet", "--amend", "-m", "rewritten")
+    git(other, "push", "--quiet", "--force", "origin", "main")
     (server.parent / "work" / FILE).write_text("2\n")
     assert update(server).action == "moved"
     assert git(server, "show", f"main:{FILE}") == "1"
+
+
+def test_race_of_six_updates_loses_none(server: Path) -> None:
+    """Six jobs that measured one commit, each with a case and a file of its own, push at once: all arrive."""
+    cases = {f"endpoints/{n}": {"metrics": {"sql.calls": [1, 1]}} for n in range(6)}
+    work = server.parent / "work"
+    (work / FILE).write_text(document(cases))
+    git(work, "commit", "--quiet", "-am", "cases")
+    git(work, "push", "--quiet", str(server), "main")
+    roots = []
+    for n in range(6):
+        root = server.parent / f"racer{n}"
+        git(server.parent, "clone", "--quiet", str(server), str(root))
+        (root / FILE).write_text(
+            document(cases | {f"endpoints/{n}": {"metrics": {"sql.calls": [n + 2] * 2}}})
+        )
+        (root / f"baselines/own{n}.json").write_text(f"{n}\n")
+        roots.append(root)
+    environ = checkout(server).environ
+    ready = threading.Barrier(6)
+
+    def race(root: Path) -> Update:
+        ready.wait()
+        held = Checkout(root=root, environ=environ)
+        return commit_baselines(held, "baselines", branch="main", remote=remote_of(server), pause=short)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert {each.action for each in pool.map(race, roots)} == {"pushed"}
+    stored = json.loads(git(server, "show", f"main:{FILE}"))["cases"]
+    assert [stored[f"endpoints/{n}"]["metrics"]["sql.calls"] for n in range(6)] == [
+        [n + 2] * 2 for n in range(6)
+    ]
+    listed = git(server, "ls-tree", "--name-only", "main", "baselines/").split()
+    assert listed == [FILE, *(f"baselines/own{n}.json" for n in range(6))]
+
+
+def test_race_onto_a_protected_branch_loses_none(server: Path) -> None:
+    """On a protected branch the six meet on our own branch, and all arrive there."""
+    refuse(server, PROTECT)
+    roots = []
+    for n in range(6):
+        root = server.parent / f"racer{n}"
+        git(server.parent, "clone", "--quiet", str(server), str(root))
+        (root / f"baselines/own{n}.json").write_text(f"{n}\n")
+        roots.append(root)
+    environ = checkout(server).environ
+
+    def race(root: Path) -> Update:
+        held = Checkout(root=root, environ=environ)
+        return commit_baselines(held, "baselines", branch="main", remote=remote_of(server), pause=short)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert {each.action for each in pool.map(race, roots)} == {"protected"}
+    listed = git(server, "ls-tree", "--name-only", BRANCH, "baselines/").split()
+    assert listed == [FILE, *(f"baselines/own{n}.json" for n in range(6))]
+
+
+def test_older_update_leaves_a_newer_offer_alone(server: Path) -> None:
+    """A late run of an older commit does not push its values over those waiting in the pull request."""
+    new = another(server, "new", {"app.py": "newer\n"})
+    refuse(server, PROTECT)
+    for root in (new, server.parent / "work"):
+        (root / FILE).write_text(f"{root.name}\n")
+        held = Checkout(root=root, environ=checkout(server).environ)
+        commit_baselines(held, "baselines", branch="main", remote=remote_of(server), pause=short)
+    assert git(server, "show", f"{BRANCH}:{FILE}") == "new"
+
+
+def test_commit_says_what_it_measured_and_who_accepted(server: Path) -> None:
+    """The trailers name the measured commit and whoever let a slower value through."""
+    measured = git(server, "rev-parse", "main")
+    (server.parent / "work" / FILE).write_text("2\n")
+    note = "Accepted-by: alice (#7, perf-gate:accept)"
+    commit_baselines(checkout(server), "baselines", branch="main", remote=remote_of(server), notes=[note])
+    assert git(server, "log", "-1", "--format=%(trailers)", "main") == f"{note}\nMeasured-at: {measured}"
 
 
 def test_other_refusals_are_errors_with_the_servers_words(server: Path) -> None:
@@ -164,7 +309,7 @@ def test_token_is_in_no_argument_and_no_error(server: Path, monkeypatch: pytest.
         commit_baselines(checkout(server), "baselines", branch="main", remote=remote)
     error = caught.value
     assert "ghs_planted" not in f"{seen} {error.message} {error.where} {error.tail} {remote!r}"
-    assert len(seen) == 4
+    assert len(seen) == 6
 
 
 def test_git_sends_the_token_once(server: Path, github: FakeGitHub) -> None:
