@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rights import tokens, workflow
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = ROOT / ".github" / "workflows"
@@ -100,6 +101,35 @@ def test_required_check_always_runs() -> None:
     job = text("perf-gate.yml").partition("\n  perf-gate:\n")[2]
     assert "    if: always()\n" in job
     assert "measure-result: ${{ needs.measure.result }}" in job
+
+
+def test_a_label_measures_nothing_and_ends_no_measurement() -> None:
+    """Labels start the deciding job alone, in a concurrency group of their own."""
+    content = workflow("perf-gate.yml")
+    on = content.get("on", content.get(True))
+    assert {"labeled", "unlabeled", "opened", "synchronize", "reopened"} == set(on["pull_request"]["types"])
+    assert content["jobs"]["measure"]["if"] == "${{ !contains(github.event.action, 'label') }}"
+    assert "contains(github.event.action, 'label') && 'label' || 'measure'" in content["concurrency"]["group"]
+
+
+@pytest.mark.parametrize(
+    ("token", "wanted"),
+    [
+        ("measure", {"contents": "read"}),
+        ("verdict", {"contents": "read", "actions": "read", "pull-requests": "read"}),
+        ("report", {"contents": "read", "actions": "read", "pull-requests": "write"}),
+        ("baseline", {"contents": "write", "actions": "write", "pull-requests": "write"}),
+    ],
+)
+def test_tokens_have_these_rights(token: str, wanted: dict[str, str]) -> None:
+    """A permission more or less in a workflow is a decision, which this line then records."""
+    assert tokens()[token] == wanted
+
+
+def test_fork_gets_no_right_to_write() -> None:
+    """Whatever a file says, a fork's token reads."""
+    for name in ("measure-of-fork", "verdict-of-fork"):
+        assert set(tokens()[name].values()) == {"read"}
 
 
 def test_untrusted_side_may_not_write() -> None:
