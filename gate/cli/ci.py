@@ -258,7 +258,20 @@ class Surveyor:
         if config is not None:
             named |= {planned.case for planned in endpoint_cases(config)}
         known = frozenset(case for case in named if asked(case, only=self.only, suites=self.suites))
-        return Ground(ref=ref, config=config, stored=stored, known=known)
+        suite = config.suites.benchmarks if config else None
+        benchmarks = (
+            [str(PurePosixPath(config.target.directory, path)) for path in suite.paths]
+            if config and suite
+            else []
+        )
+        places = (
+            ("workflows", ".github/"),
+            ("the gate's configuration", self.path),
+            ("baselines", f"{directory}/"),
+            *(("benchmarks", path) for path in benchmarks),
+            *(("benchmarks", f"{path}/") for path in benchmarks),
+        )
+        return Ground(ref=ref, config=config, stored=stored, known=known, places=places)
 
 
 def job(token: str = "") -> Job:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from gate.config import Config
@@ -27,12 +27,17 @@ Read = Callable[[str], str | None]  # the text of a file at one commit, by its p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What one commit says a run is judged by. known: the cases it has, by configuration and baselines."""
+    """What one commit says a run is judged by. known: the cases it has, by configuration and baselines.
+
+    places: (what lies there, path) of everything that decides what is measured and how it is judged; a
+    path that ends in "/" is a directory.
+    """
 
     ref: str
     config: Config | None
     stored: SideRun | None
     known: frozenset[Case]
+    places: tuple[tuple[str, str], ...] = ()
 
     def differs(self, other: Ground) -> bool:
         """Whether the two could judge differently; the commit's own name cannot."""
@@ -48,10 +53,14 @@ Survey = Callable[[Read, str], Ground]  # reads a commit's files; raises GateErr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A report judged again. doubts: sentences of ours that belong before it, weightiest first."""
+    """A report judged again. doubts: sentences of ours that belong before it, weightiest first.
+
+    edits: what of the gate's own the pull request changes ("workflows"), for whoever reviews it.
+    """
 
     report: Report
     doubts: tuple[str, ...] = ()
+    edits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +94,22 @@ def again(client: Client, pull: Pull, report: Report, *, survey: Survey) -> Judg
     except Unjudgeable as error:
         said = f"This report was not judged again, the check's verdict stands alone: {error.why}."
         return Judged(report=report, doubts=(said,))
-    return Judged(report=made, doubts=_left_out(report, base) + _doubts(report, made, later, commits))
+    return Judged(
+        report=made,
+        doubts=_left_out(report, base) + _doubts(report, made, later, commits),
+        edits=edited(client.changed(pull.number), base.places),
+    )
+
+
+def edited(paths: Iterable[str], places: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """What lies at the places that these paths touch, each once, in the places' order."""
+    changed = tuple(paths)
+    found = (
+        what
+        for what, place in places
+        if any(path == place or (place.endswith("/") and path.startswith(place)) for path in changed)
+    )
+    return tuple(dict.fromkeys(found))
 
 
 class Unjudgeable(Exception):

@@ -223,6 +223,12 @@ class Client:
         """One pull request, with GitHub's trial merge of it."""
         return _pull(self._call("GET", f"/pulls/{number}"))
 
+    def changed(self, number: int) -> tuple[str, ...]:
+        """The paths that a pull request adds, changes, renames or removes; GitHub lists 3,000 at most."""
+        listed = tuple(self._pages(f"/pulls/{number}/files"))
+        renamed = (item.get("previous_filename") or "" for item in listed)
+        return tuple(name for name in (*(item["filename"] for item in listed), *renamed) if name)
+
     def merged_by(self, sha: str) -> tuple[Pull, ...]:
         """The pull requests that a commit of this repository's own branches merged."""
         listed = self._pages(f"/commits/{quote(sha, safe='')}/pulls")

@@ -114,6 +114,9 @@ def trusted_body(
     ruling = override.rule(client, pull.number, label=desk.label, since=since)
     report = override.accepted(judged.report, ruling.override) if ruling.override else judged.report
     lines = [f"> **{doubt}**\n\n" for doubt in doubts(stated, judged, run, ruling)]
+    if judged.edits:
+        edits = ", ".join(judged.edits)
+        lines.append(f"> This pull request changes {edits}, which decide what is measured and judged.\n\n")
     return "".join(lines) + markdown(report)
 
 

@@ -221,6 +221,9 @@ def _server(handler: type[BaseHTTPRequestHandler], state: FakeGitHub) -> Threadi
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Headers and body in one packet at once: as two, each answer waits 40 ms for an acknowledgement.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     state: FakeGitHub
 
     def log_message(self, *_: Any) -> None:
@@ -389,6 +392,25 @@ def _one_pull(state: FakeGitHub, request: Request, number: str) -> Reply:
     return _one(pull for pull in state.pulls if pull["number"] == int(number))
 
 
+def _changed_files(state: FakeGitHub, request: Request, number: str) -> Reply:
+    """What the trial merge has that its first parent has not; nothing where there is none."""
+    pull = next((pull for pull in state.pulls if pull["number"] == int(number)), None)
+    if pull is None:
+        return 404, {"message": "Not Found"}, {}
+    merge = pull.get("merge_commit_sha")
+    mine = state.trees.get(merge, {})
+    base = state.trees.get(next(iter(state.commits.get(merge, ())), ""), {})
+    changed = sorted(path for path in mine.keys() | base.keys() if mine.get(path) != base.get(path))
+    listed = [
+        {
+            "filename": path,
+            "status": "modified" if path in mine and path in base else "added" if path in mine else "removed",
+        }
+        for path in changed
+    ]
+    return _page(state, request, listed)
+
+
 def _one(items: Iterable[dict[str, Any]]) -> Reply:
     found = next(iter(items), None)
     return (200, found, {}) if found else (404, {"message": "Not Found"}, {})
@@ -513,6 +535,7 @@ ROUTES: list[tuple[str, str, str, Handler]] = [
     ("GET", rf"{_REPO}/pulls", "pull-requests", _list_pulls),
     ("POST", rf"{_REPO}/pulls", "pull-requests", _create_pull),
     ("GET", rf"{_REPO}/pulls/(\d+)", "pull-requests", _one_pull),
+    ("GET", rf"{_REPO}/pulls/(\d+)/files", "pull-requests", _changed_files),
     ("GET", rf"{_REPO}/collaborators/([^/]+)/permission", "", _permission),
     ("GET", rf"{_REPO}/git/commits/([^/]+)", "contents", _commit),
     ("GET", rf"{_REPO}/git/ref/(.+)", "contents", _ref),

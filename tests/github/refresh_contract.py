@@ -25,6 +25,7 @@ USED = {
     "/issues/{issue_number}/events": ("get",),
     "/pulls": ("get", "post"),
     "/pulls/{pull_number}": ("get",),
+    "/pulls/{pull_number}/files": ("get",),
     "/collaborators/{username}/permission": ("get",),
     "/git/commits/{commit_sha}": ("get",),
     "/git/ref/{ref}": ("get",),

@@ -28,7 +28,7 @@ from made import (
     stored,
 )
 
-from gate.github.again import Judged, Unjudgeable, again, plausible
+from gate.github.again import Judged, Unjudgeable, again, edited, plausible
 from gate.github.client import Pull
 from gate.github.stage import comment_on
 from gate.model import Case, Metric, Outcome, Point, Report, State
@@ -119,7 +119,7 @@ def test_baseline_edited_in_the_pull_request_accepts(github: FakeGitHub) -> None
     on_github(github, head_files={"baselines/endpoints.json": stored(200)})
     made = measured(200, edited=stored(200))
     assert made.verdict.state is State.ACCEPTED
-    assert judged(github, made) == Judged(report=made)
+    assert judged(github, made) == Judged(report=made, edits=("baselines",))
 
 
 def test_claimed_acceptance_without_an_edit_is_none(github: FakeGitHub) -> None:
@@ -172,7 +172,8 @@ def test_without_a_trial_merge_the_branches_count(
     if parents:
         github.commits[MERGE] = parents
     made = measured(200, edited=stored(200))
-    assert judged(github, made) == Judged(report=made)
+    found = judged(github, made)
+    assert (found.report, found.doubts) == (made, ())
 
 
 def test_first_adoption_is_no_doubt(github: FakeGitHub) -> None:
@@ -180,7 +181,7 @@ def test_first_adoption_is_no_doubt(github: FakeGitHub) -> None:
     on_github(github, files={}, head_files={"perf-gate.toml": CONFIG})
     made = measured(1, base="", config="", known=())
     assert made.verdict.state is State.PASS
-    assert judged(github, made) == Judged(report=made)
+    assert judged(github, made) == Judged(report=made, edits=("the gate's configuration",))
 
 
 @pytest.mark.parametrize("path", ["perf-gate.toml", "baselines/endpoints.json"])
@@ -206,7 +207,8 @@ def test_hostile_files_of_the_pull_request_accept_nothing(
     """Whatever the pull request's own files hold, base's rules judge and nothing is accepted."""
     on_github(github)
     github.trees[MERGE][path] = content
-    assert judged(github, red()) == Judged(report=red())
+    found = judged(github, red())
+    assert (found.report, found.doubts) == (red(), ())
 
 
 @pytest.mark.parametrize("place", ["../../../user", "..", "/etc", "a//b", "baselines/.", "./baselines"])
@@ -231,6 +233,37 @@ def test_file_beyond_what_is_listed_inline(github: FakeGitHub) -> None:
     )
     assert judged(github, red()) == Judged(report=red())
     assert any("/git/blobs/" in request.path for request in github.log)
+
+
+def test_gate_files_that_the_pull_request_changes_are_named(github: FakeGitHub) -> None:
+    """Workflows, configuration, baselines and benchmarks: whoever reviews is told that they changed."""
+    suite = CONFIG.replace("[target]", '[target]\ndirectory = "srv"')
+    suite += '\n[suites.benchmarks]\npaths = ["bench"]\n'
+    on_github(
+        github,
+        files={"perf-gate.toml": suite, "baselines/endpoints.json": stored(), "app.py": "1"},
+        head_files={".github/workflows/x.yml": "on: push", "srv/bench/test_a.py": "1", "app.py": "2"},
+    )
+    assert judged(github, red()).edits == ("workflows", "benchmarks")
+    github.add_artifact(900, as_artifact(red()))
+    with client(github) as opened:
+        comment_on(finished(), opened, desk())
+    assert "> This pull request changes workflows, benchmarks, which decide" in github.body_of(PR)[0]
+
+
+@pytest.mark.parametrize(
+    ("paths", "named"),
+    [
+        (["app.py", "docs/baselines/x", ".githubx"], ()),
+        (["perf-gate.toml"], ("configuration",)),
+        (["perf-gate.toml.bak", "sub/perf-gate.toml"], ()),
+        (["baselines/a.json", "baselines/timing/b.json", ".github/x"], ("workflows", "baselines")),
+    ],
+)
+def test_places_are_matched_whole(paths: list[str], named: tuple[str, ...]) -> None:
+    """A file is meant by its whole path, a directory by what lies below it."""
+    places = (("workflows", ".github/"), ("configuration", "perf-gate.toml"), ("baselines", "baselines/"))
+    assert edited(paths, places) == named
 
 
 def altered(made: Report, **fields: Any) -> Report:

@@ -113,15 +113,22 @@ def is_inert(body: str) -> None:
     assert not hidden.search(body)
 
 
-TOGETHER = 4  # names in one report, for the tests' sake: a comment takes a fifth of a second
-GROUPS = [(kind, place) for kind, names in NAMES.items() for place in range(0, len(names), TOGETHER)]
+EVERY = [(kind, place) for kind, names in NAMES.items() for place in range(len(names))]
 
 
-@pytest.mark.parametrize(("kind", "place"), GROUPS)
+@pytest.mark.parametrize(("kind", "place"), EVERY)
 def test_names_make_one_inert_comment(github: FakeGitHub, kind: str, place: int) -> None:
     """Each name, in every place a pull request can write to, is text in one ordinary comment of ours."""
-    names = NAMES[kind][place : place + TOGETHER]
-    github.add_artifact(900, as_artifact(poisoned(*names)), f"perf-gate-report-{PR}")
+    made = poisoned(NAMES[kind][place])
+    github.add_artifact(900, as_artifact(made), f"perf-gate-report-{PR}")
+    assert hit(github).text.startswith("#7: made the comment")
+    is_inert(the_one_comment(github))
+
+
+@pytest.mark.parametrize("kind", list(NAMES))
+def test_names_together_make_one_inert_comment(github: FakeGitHub, kind: str) -> None:
+    """A whole class in one report, in rows, causes, folds and doubts, is still one comment of ours."""
+    github.add_artifact(900, as_artifact(poisoned(*NAMES[kind])), f"perf-gate-report-{PR}")
     assert hit(github).text.startswith("#7: made the comment")
     is_inert(the_one_comment(github))
 
