@@ -18,7 +18,7 @@ from gate.judge import Context, judge, run_of
 from gate.model import ERRORS, METRICS, Case, Kind, Report, SideRun, State
 
 MOST_FILE = 8 << 20  # bytes of a configuration or baseline; a baseline of 1,000 cases has about 3 MB
-MOST_CASES = 5_000
+MOST_CASES = 2_000
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SEVERITY = (State.PASS, State.ACCEPTED, State.INCONCLUSIVE, State.BLOCKED, State.ERROR)
 

@@ -280,7 +280,7 @@ MADE_UP = {
     "twice": altered(red(), metric=red().run.samples[1].metric),
     "too many cases": dataclasses.replace(
         red(),
-        run=dataclasses.replace(red().run, plan=dataclasses.replace(red().run.plan, known=(CASE,) * 10_001)),
+        run=dataclasses.replace(red().run, plan=dataclasses.replace(red().run.plan, known=(CASE,) * 4_001)),
     ),
 }
 
