@@ -11,7 +11,15 @@ import dataclasses
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from gate.model import Level, TimingRule
 
@@ -136,33 +144,122 @@ class Services(Table):
     docker: Docker = Docker()
 
 
+class Length(Table):
+    """How long texts are, in characters.
+
+    lognormal: around `mean` with a long tail; skew: the deviation of the logarithm. uniform: anything from
+    low to high. None is shorter than low or longer than high, nor than type and checks allow.
+    """
+
+    mean: int | None = Field(default=None, gt=0)
+    low: int = Field(default=1, ge=1)
+    high: int | None = Field(default=None, gt=0)
+    distribution: Literal["lognormal", "uniform"] = "lognormal"
+    skew: float = Field(default=0.8, gt=0, le=2)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Length:
+        if self.distribution == "uniform" and (self.high is None or self.mean is not None):
+            raise ValueError("uniform takes low and high, no mean")
+        if self.distribution == "lognormal" and self.mean is None:
+            raise ValueError("lognormal takes a mean")
+        if self.high is not None and self.high < self.low:
+            raise ValueError("low is above high")
+        return self
+
+
 class Column(Table):
     """How one column is filled; unset keys keep the generator chosen by type, constraint and name.
 
-    values: value -> weight. nulls: share of NULL. distribution: of foreign keys and numbers.
+    values: value -> weight. nulls: share of NULL. distribution: of foreign keys and numbers; "recent" of
+    times: half of what is left lies within the last half_life days before `high`, and so on back to `low`.
     low, high: bounds of numbers, or of dates in days before `as_of` (low = furthest back).
-    length: mean length of text in characters. relative: dates count from the start of today (UTC).
-    pattern: text with {n} for the row's number, for unique codes. constant: the same for all rows.
+    length: mean length of text in characters, or how lengths are distributed. vocabulary: the words of a
+    text, the frequent ones first, or the name of a packaged list; without length the text is one word.
+    distinct: at most so many different values, the first ones more frequent unless uniform.
+    relative: dates count from the start of today (UTC). constant: the same for all rows.
+    pattern: text with {n} for the row's number, {n:6} with leading zeros, and drawn by chance {digits:4},
+    {hex:8}, {upper:2}, {lower:2}, {word}, {first} and {last}; {code:6} is another one in every row.
+    after: another column of the row, which this one is never before; NULL with it. delay: mean time
+    after it. when: column -> values; in rows where that column has another value this one is NULL.
+    follows: another column of the row that this one is large with; correlation: of their ranks, negative
+    to be small with it.
     """
 
     values: dict[str, float] | tuple[Scalar, ...] | None = None
     nulls: Share | None = None
-    distribution: Literal["zipf", "uniform", "lognormal", "sequence"] | None = None
+    distribution: Literal["zipf", "uniform", "lognormal", "sequence", "recent"] | None = None
     skew: float | None = Field(default=None, gt=0)
+    half_life: float | None = Field(default=None, gt=0)
     low: float | None = None
     high: float | None = None
-    length: int | None = Field(default=None, gt=0)
+    length: Annotated[int, Field(gt=0)] | Length | None = None
+    vocabulary: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    distinct: int | None = Field(default=None, gt=0)
     relative: bool = False
     pattern: str | None = None
     constant: Scalar | None = None
+    after: str | None = None
+    delay: Seconds | None = None
+    when: dict[str, tuple[Scalar, ...]] = {}
+    follows: str | None = None
+    correlation: float | None = Field(default=None, ge=-1, le=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Column:
+        for name, needed in (("delay", "after"), ("correlation", "follows")):
+            if getattr(self, name) is not None and getattr(self, needed) is None:
+                raise ValueError(f"{name} needs {needed}, the column that is meant")
+        if self.half_life is not None and self.distribution != "recent":
+            raise ValueError('half_life is of distribution = "recent"')
+        return self
+
+
+class Per(Table):
+    """Rows relative to a parent: `mean` for each row of `table`, at most `max`, at least `min`.
+
+    column: which foreign key, where several refer to that table. zipf: few parents have many rows; skew:
+    how few, unset so that the first has `max`. lognormal: skew is the deviation of the logarithm.
+    uniform: all have the mean.
+    """
+
+    table: str
+    column: str | None = None
+    mean: float = Field(gt=0)
+    min: int = Field(default=0, ge=0)
+    max: int | None = Field(default=None, gt=0)
+    distribution: Literal["zipf", "uniform", "lognormal"] = "zipf"
+    skew: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _between(self) -> Per:
+        if self.mean < self.min or (self.max is not None and self.mean > self.max):
+            raise ValueError("mean must lie between min and max")
+        return self
 
 
 class DatasetTable(Table):
-    """rows: before `scale`. fixed: true where `scale` must not change it (a lookup table)."""
+    """rows: before `scale`. fixed: true where `scale` must not change it (a lookup table).
 
-    rows: int = Field(ge=0)
+    per: instead of rows, so many for each row of a parent. csv: a file with the first rows, its header
+    names their columns; an empty field is NULL where that is allowed. The path is relative to where
+    perf-gate is called; without rows the file has all of them. csv_ignore: columns not to be read.
+    """
+
+    rows: int = Field(default=0, ge=0)
     fixed: bool = False
+    per: Per | None = None
+    csv: str | None = None
+    csv_ignore: tuple[str, ...] = ()
     columns: dict[str, Column] = {}
+
+    @model_validator(mode="after")
+    def _counted(self) -> DatasetTable:
+        if self.per is not None and "rows" in self.model_fields_set:
+            raise ValueError("rows and per exclude each other")
+        if self.per is None and self.csv is None and "rows" not in self.model_fields_set:
+            raise ValueError("the key 'rows' is missing; expected a whole number, or per or csv instead")
+        return self
 
 
 class Anchor(Table):
@@ -192,6 +289,30 @@ class Dataset(Table):
     tables: dict[str, DatasetTable] = {}
     anchors: dict[str, Anchor] = {}
     production: dict[str, Annotated[int, Field(gt=0)]] = {}
+
+    @field_validator("tables")
+    @classmethod
+    def _rows_by_parents(
+        cls, tables: dict[str, DatasetTable], info: ValidationInfo
+    ) -> dict[str, DatasetTable]:
+        """`rows` of tables that say `per`, as far as the file alone tells: what disk space is judged by."""
+        others = int(info.data.get("default_rows", 1000))
+
+        def rows(name: str, below: tuple[str, ...]) -> float:
+            given = tables.get(name)
+            if given is None or given.per is None:
+                return others if given is None else given.rows
+            if name in below:
+                raise ValueError(
+                    f"{name}.per: its rows follow from themselves: {' <- '.join((*below, name))}"
+                )
+            return rows(given.per.table, (*below, name)) * given.per.mean
+
+        counted = {name: round(rows(name, ())) for name, given in tables.items() if given.per is not None}
+        return {
+            name: given.model_copy(update={"rows": counted[name]}) if name in counted else given
+            for name, given in tables.items()
+        }
 
     @model_validator(mode="after")
     def _known_tables(self) -> Dataset:

@@ -6,23 +6,32 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from gate import config
 from gate.dataset import forms, names
 from gate.dataset.checks import Bound, OneOf, Ordered, Present, parse
 from gate.dataset.encode import Part, pool
-from gate.dataset.fanout import Fanout, FirstOnly, Partners, Position
+from gate.dataset.fanout import Fanout, FirstOnly, Law, Mingled, Partners, Position, skew_for
+from gate.dataset.given import NO_ROWS, Rows
 from gate.dataset.roles import Facts, Role, Roles, bounds, longest
 from gate.dataset.schema import Column, ForeignKey
 from gate.dataset.sources import (
     DAY,
     After,
     AllNull,
+    Among,
     Chosen,
     Composed,
+    Condition,
     Dated,
+    Delayed,
+    Dependent,
     Earlier,
     Even,
+    Flagged,
     Flags,
+    Given,
     Growing,
     InOrder,
     Keys,
@@ -37,36 +46,46 @@ from gate.dataset.sources import (
     Places,
     Popular,
     RandomBytes,
+    Recent,
     Reference,
     Sequence,
     Shuffled,
     Skewed,
     Source,
+    Spaced,
     Stepped,
     Ticks,
     Uniform,
     Weighted,
 )
-from gate.dataset.streams import Stream
+from gate.dataset.sources import Present as IsPresent
+from gate.dataset.streams import Coupled, Stream
 from gate.dataset.texts import (
+    LONGEST_CODE,
     Code,
     Digits,
     Hexadecimal,
     Literal,
+    OwnWord,
     Phrase,
     Piece,
-    RowNumber,
     Running,
+    Span,
     Text,
     Word,
+    pattern,
 )
+from gate.dataset.words import lists
 
+_SPREAD = 1.0  # default deviation of the logarithm of a number of rows
 ZIPF = 0.8  # default skew: the first of 300,000 parents has 1.7 % of the rows
 _BUILTIN = 16_384  # object numbers below are the same in every database
 _ELEMENTS = 4
 _LONG_HEX = 24  # this many random digits do not meet twice
 _BYTEA = 32
 _NAMED_TYPES = (*forms.INTEGERS, *forms.FLOATS, "numeric")
+_MOST_DISTINCT = 1_000_000  # values that are made once and kept
+_FOLLOWED = (Uniform, Skewed, Moments, Recent, Lognormal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +94,22 @@ class Surroundings:
 
     keys: key values of a parent's column, in the form of one's own. binary: literals in the binary
     form of a column's type, None with a problem noted. referenced: columns that other tables refer to.
+    first: the rows that a file gives. per: how the rows follow from those of a parent (`Facts.per`).
     """
 
     seed: int
     origin: int
     today: int
     keys: Callable[[ForeignKey, Column], Keys]
-    binary: Callable[[Column, tuple[str, ...], str], Part | None]
+    binary: Callable[[Column, tuple[str | None, ...], str], Part | None]
     referenced: frozenset[str]
+    first: Rows = NO_ROWS
+    per: config.Per | None = None
 
 
-_OF_A_KEY = frozenset(("nulls", "distribution", "skew"))
+_OF_A_KEY = frozenset(("nulls", "distribution", "skew", "when"))
 _OF_A_ROLE = frozenset(("nulls", "relative"))
-_OF_A_UNIQUE_COLUMN = frozenset(("nulls", "relative", "length", "pattern", "low"))
+_OF_A_UNIQUE_COLUMN = frozenset(("nulls", "relative", "length", "pattern", "low", "when", "vocabulary"))
 
 
 def _beyond(given: config.Column, honoured: frozenset[str]) -> list[str]:
@@ -109,6 +131,8 @@ class Columns:
         self._given = given
         self._around = around
         self._built: dict[str, Source | None] = {}
+        self._lists: dict[str, tuple[str, ...]] = {}
+        self._open: set[str] = set()
         self._places: dict[ForeignKey, Places | None] = {}
         self._fanout = self._make_fanout()
 
@@ -121,6 +145,47 @@ class Columns:
         return Stream(self._around.seed, self._table.name, *names_)
 
     def _source(self, column: Column) -> Source | None:
+        first = self._around.first
+        if column.name not in first.columns:
+            return self._later(column)
+        if len(first.rows) >= self._facts.rows:
+            return self._first_rows(column, AllNull())
+        rest = self._later(column)
+        if rest is None:
+            self._refuse(column, ["csv"], "rows after those of the file would need a generator")
+            return None
+        return self._first_rows(column, rest)
+
+    def _first_rows(self, column: Column, rest: Source) -> Source | None:
+        """A column whose first values a file gives."""
+        texts = self._around.first.column(column.name, nullable=column.nullable)[: self._facts.rows]
+        values = self._around.binary(column, texts, "csv")
+        if values is None:
+            return None
+        nulls = np.array([text is None for text in texts], dtype=np.bool_)
+        whole = None
+        if column.type in forms.INTEGERS:
+            whole = np.zeros(len(texts), dtype=np.int64)
+            if values.width:  # else all of them are NULL
+                whole = values.data.copy().view(f">i{values.width}")[:, 0].astype(np.int64)
+            if isinstance(rest, Packed) and isinstance(rest.source, Sequence):
+                # Numbers go on after those of the file.
+                after = max(int(whole.max(initial=0)) + 1 - len(texts), rest.source.first)
+                rest = dataclasses.replace(rest, source=Sequence(after))
+        return Given(values, nulls, rest, whole)
+
+    def _later(self, column: Column) -> Source | None:
+        """The column's source, with its NULLs and what they depend on."""
+        if column.name in self._open:
+            self._refuse(column, ["after or when"], "the columns depend on each other in a circle")
+            return None
+        self._open.add(column.name)
+        found = self._with_nulls(column)
+        conditions = self._conditions(column)
+        self._open.discard(column.name)
+        return Dependent(found, conditions) if found is not None and conditions else found
+
+    def _with_nulls(self, column: Column) -> Source | None:
         plain = self._plain(column)
         if plain is None or isinstance(plain, AllNull):
             return plain
@@ -150,7 +215,138 @@ class Columns:
             return self._values(column, given)
         if role is not None:
             return self._by_role(column, role, given)
+        if given.after is not None:
+            return self._after(column, given)
+        if given.distinct is not None:
+            return self._repeated(column, given)
         return self._by_rule(column, given) or self._by_type(column, given)
+
+    # What depends on another column of the row
+
+    def _other(self, column: Column, name: str, key: str) -> Column | None:
+        """The other column that a key names; None with a problem noted."""
+        found = next((c for c in self._table.columns if c.name == name), None)
+        if found is None or found is column or found.generated:
+            what = "itself" if found is column else "no column" if found is None else "computed by the server"
+            self._refuse(column, [f"{key} = {name}"], f"that is {what}")
+            return None
+        return found
+
+    def _conditions(self, column: Column) -> tuple[Condition, ...]:
+        """Where the column may have a value: `when`, and for `after` where the other one has."""
+        given = self._given.get(column.name, config.Column())
+        found: list[Condition] = []
+        for name, values in given.when.items():
+            other = self._other(column, name, "when")
+            if other is None:
+                continue
+            condition = self._condition(column, other, tuple(literal(value) for value in values))
+            if condition is not None:
+                found += (condition, IsPresent(source)) if (source := self._nullable(other)) else (condition,)
+        if given.after is not None and column.nullable:
+            other = next((c for c in self._table.columns if c.name == given.after), None)
+            if other is not None and other is not column and (source := self._nullable(other)):
+                found.append(IsPresent(source))
+        return tuple(found)
+
+    def _nullable(self, column: Column) -> Source | None:
+        """The column's source where it may give NULL."""
+        found = self._later(column) if column.nullable else None
+        return found if isinstance(found, Nullable | Dependent | AllNull) else None
+
+    def _condition(self, column: Column, other: Column, values: tuple[str, ...]) -> Condition | None:
+        if not column.nullable:
+            self._refuse(column, ["when"], "the column is NOT NULL")
+            return None
+        source = self._plain(other)
+        if isinstance(source, Flags) and set(values) <= {"true", "false"} and len(values) == 1:
+            return Flagged(source, values[0] == "true")
+        known = self._lists.get(other.name, ())
+        if not isinstance(source, Chosen) or not known:
+            self._refuse(column, [f"when.{other.name}"], f"{other.name} is no list; give it values")
+            return None
+        if unknown := [value for value in values if value not in known]:
+            reason = f"{other.name} is one of {', '.join(known)}"
+            self._refuse(column, [f"when.{other.name} = {unknown[0]}"], reason)
+            return None
+        return Among(source.place, tuple(known.index(value) for value in values))
+
+    def _after(self, column: Column, given: config.Column) -> Source | None:
+        """Later or larger than another column of the row."""
+        other = self._other(column, str(given.after), "after")
+        base = None if other is None else self._plain(other)
+        if other is None:
+            return None
+        times = column.type in forms.TIMES
+        comparable = other.type in (forms.TIMES if times else _NAMED_TYPES)
+        if not isinstance(base, Packed) or not comparable or not (times or column.type in _NAMED_TYPES):
+            reason = f"{column.declared} after {other.declared}"
+            self._refuse(column, [f"after = {other.name}"], f"{reason}; both must be times, or numbers")
+            return None
+        if not times:
+            self._refuse(column, ["delay"] if given.delay is not None else [], "it is of times")
+        if times and given.delay is not None:
+            high = 0.0 if given.high is None else -given.high * DAY
+            mean = given.delay * 1e6
+            delayed = Delayed(base, self._origin_of(base, given), self.stream(column.name), mean, high)
+            return self._packed(column, delayed)
+        return self._ordered(column, base, strict=True, given=given)
+
+    def _draws(self, column: Column, given: config.Column, shape: type) -> Stream:
+        """The column's own stream, or one that follows another column's for a share of the rows."""
+        own = self.stream(column.name)
+        if given.follows is None:
+            return own
+        other = self._other(column, given.follows, "follows")
+        source = None if other is None else self._plain(other)
+        numbers = source.source if isinstance(source, Packed) else None
+        alike = isinstance(numbers, Lognormal) is (shape is Lognormal)
+        if other is None or not isinstance(numbers, _FOLLOWED) or not alike:
+            if other is not None:
+                reason = "both must be numbers or times drawn by chance, and both lognormal or neither"
+                self._refuse(column, [f"follows = {given.follows}"], reason)
+            return own
+        share = 1.0 if given.correlation is None else given.correlation
+        return Coupled(own, numbers.stream, abs(share), opposed=share < 0)
+
+    def _repeated(self, column: Column, given: config.Column) -> Source | None:
+        """At most so many different values, chosen by a power law or evenly."""
+        count = min(given.distinct or 1, _MOST_DISTINCT)
+        stream = self.stream(column.name, "distinct")
+        even = given.distribution == "uniform"
+
+        def place(count: int) -> Places:
+            return Even(stream, count) if even else Popular(stream, count, given.skew or ZIPF)
+
+        if column.type in _NAMED_TYPES:
+            low, high = self._range(column, given)
+            if forms.whole(column):
+                count = min(count, int(high - low) + 1)
+            return self._packed(column, Spaced(place(count), low, high, count, forms.whole(column)))
+        if column.type in forms.TEXTS:
+            return self._repeated_text(column, given, count, place)
+        if column.type not in ("uuid", "bytea"):
+            self._refuse(column, ["distinct"], f"numbers, texts and uuids have it, not {column.declared}")
+            return None
+        uuid = column.type == "uuid"
+        made = RandomBytes(self.stream(column.name), 16 if uuid else _BYTEA, uuid)
+        return Chosen(made.field(Span(0, count)).joined(count), place(count))
+
+    def _repeated_text(
+        self, column: Column, given: config.Column, count: int, place: Callable[[int], Places]
+    ) -> Source:
+        """Words of the list that the column's name suggests where it is long enough, else texts and codes."""
+        most = longest(column, self._facts.rules)
+        listed = names.listed(column.name)
+        plain = given.pattern is None and given.length is None and given.vocabulary is None
+        if plain and listed is not None and len(lists()[listed]) >= count:
+            fitting = [word for word in lists()[listed] if most is None or len(word) <= most]
+            if len(fitting) >= count:
+                return Chosen(pool([word.encode() for word in fitting[:count]]), place(count))
+        if most is not None and most < LONGEST_CODE:
+            count = min(count, 36**most)
+        made = Composed(self._text(column, given, unique=given.pattern is None, rows=count))
+        return Chosen(made.field(Span(0, count)).joined(count), place(count))
 
     # NULLs
 
@@ -169,6 +365,8 @@ class Columns:
         if any(u.nulls_equal and column.name in u.columns for u in self._table.uniques):
             return 0.0
         key = self._facts.keys.get(column.name)
+        if given.when or (key is not None and key == self._facts.per):
+            return 0.0  # what decides about NULL there is said
         if key is not None and len(key.columns) > 1:
             return 0.0  # the parts of one key would be NULL in different rows
         if key is not None and self._facts.parents(key) == 0:
@@ -181,10 +379,26 @@ class Columns:
         lead = self._roles.lead
         if lead is None:
             return None
+        if lead == self._facts.per:
+            return self._fanout_per(lead)
         given = self._given.get(lead.columns[0], config.Column())
         skew = 0.0 if given.distribution == "uniform" else given.skew or ZIPF
         stream = self.stream(*lead.columns)
         return Fanout(stream, self._facts.rows, self._facts.parents(lead), skew, self._roles.most)
+
+    def _fanout_per(self, key: ForeignKey) -> Fanout:
+        """As the table's `per` says; the first parent of a power law has about `max` rows."""
+        per, rows, parents = self._around.per, self._facts.rows, self._facts.parents(key)
+        assert per is not None  # noqa: S101 - Facts.per is made of it
+        most = min((m for m in (per.max, self._roles.most) if m is not None), default=None)
+        least = min(per.min, rows // max(parents, 1))
+        law: Law = "lognormal" if per.distribution == "lognormal" else "zipf"
+        skew = per.skew or (_SPREAD if law == "lognormal" else ZIPF)
+        if per.distribution == "uniform":
+            skew = 0.0
+        elif law == "zipf" and per.skew is None and per.max is not None and rows > least * parents:
+            skew = skew_for(parents, (per.max - least) / (rows - least * parents))
+        return Fanout(self.stream(*key.columns), rows, parents, skew, most, least, law)
 
     def _reference(self, column: Column, given: config.Column) -> Source | None:
         key = self._facts.keys[column.name]
@@ -211,6 +425,12 @@ class Columns:
             return None
         if role is not None and role.kind == "lead":
             return self._fanout
+        if key == self._facts.per:
+            if role is None:
+                return Mingled(self._fanout_per(key))
+            self._refuse(
+                self._table.column(key.columns[0]), ["per"], "a unique key decides how many rows a parent has"
+            )
         if role is not None and role.kind == "one-to-one":
             return Shuffled(stream, parents)
         skew = 0.0 if given.distribution == "uniform" else given.skew or ZIPF
@@ -233,6 +453,7 @@ class Columns:
         values = self._around.binary(column, tuple(weights), what)
         if values is None:
             return None
+        self._lists[column.name] = tuple(weights)
         role = self._roles.columns.get(column.name)
         return Chosen(values, self._picked(column, role, tuple(weights.values())))
 
@@ -272,7 +493,7 @@ class Columns:
         if column.type == "uuid":
             return RandomBytes(self.stream(column.name), 16, uuid=True)
         if column.type == "bytea":
-            return RandomBytes(self.stream(column.name), given.length or _BYTEA)
+            return RandomBytes(self.stream(column.name), _octets(given))
         if column.type in forms.TIMES:
             time = names.time(column.name)
             spread = int((time.high - time.low) * DAY) // max(rows, 1)
@@ -303,6 +524,8 @@ class Columns:
             if isinstance(rule, Ordered) and rule.right == column.name:
                 base = self._plain(self._table.column(rule.left))
                 if isinstance(base, Packed):
+                    if given.follows is not None:
+                        self._refuse(column, ["follows"], f"a check puts it after {rule.left}")
                     return self._ordered(column, base, strict=rule.strict, given=given)
         return None
 
@@ -343,7 +566,7 @@ class Columns:
         if column.type == "uuid":
             return RandomBytes(stream, 16, uuid=True)
         if column.type == "bytea":
-            return RandomBytes(stream, given.length or _BYTEA)
+            return RandomBytes(stream, _octets(given))
         if column.type in ("time", "timetz", "interval", "money", "oid", *forms.ADDRESSES):
             most = {"interval": DAY, "money": 100_000, "oid": 100_000}.get(column.type, 2**24)
             return self._packed(
@@ -379,11 +602,13 @@ class Columns:
         default = self._default(column)
         suggested = names.number(column.name)
         untouched = given.low is None and given.high is None and given.distribution is None
+        untouched = untouched and given.follows is None
         if default is not None and suggested is None and untouched:
             return self._listed(column, {default: 1.0}, "default")
         low, high = self._range(column, given)
-        stream, whole = self.stream(column.name), forms.whole(column)
+        whole = forms.whole(column)
         shape = given.distribution or (suggested.shape if suggested and untouched else "uniform")
+        stream = self._draws(column, given, Lognormal if shape == "lognormal" else Uniform)
         if shape == "sequence":
             return self._packed(column, Sequence(int(low if given.low is not None else max(low, 1))))
         if shape in ("zipf", "skewed"):
@@ -433,27 +658,30 @@ class Columns:
 
     def _wording(self, column: Column, given: config.Column) -> Source | None:
         default = self._default(column)
-        plain = given.pattern is None and given.length is None
+        plain = given.pattern is None and given.length is None and given.vocabulary is None
         if plain and default and names.listed(column.name) in (None, "kinds"):
             return self._listed(column, {default: 1.0}, "default")
         return Composed(self._text(column, given, unique=False))
 
-    def _text(self, column: Column, given: config.Column, *, unique: bool) -> Piece:
+    def _text(self, column: Column, given: config.Column, *, unique: bool, rows: int | None = None) -> Piece:
         most = longest(column, self._facts.rules)
         least, exact = self._shortest(column)
         stream = self.stream(column.name)
-        code = Code(Code.width_for(max(self._facts.rows, 2)))
+        rows = self._facts.rows if rows is None else rows
+        code = Code(Code.width_for(max(rows, 2)))
         if given.pattern is not None:
-            return Text(pattern(given.pattern))
+            return Text(self._pattern(column, given.pattern, rows))
         if exact is not None:
             lead = (code,) if unique and code.width <= exact else ()
             rest = exact - (code.width if lead else 0)
             return Text((), (*lead, *((Hexadecimal(stream, rest),) if rest else ())))
-        stem, suffix = names.text(column.name, self._table.name, stream, rows=self._facts.rows, most=most)
+        stem, suffix = names.text(column.name, self._table.name, stream, rows=rows, most=most)
         if most is not None and fixed_width(suffix) > most:
             stem, suffix = (*stem[:1],), ()
         if given.length is not None:
-            stem, suffix = (Running(stream, given.length, most, max(least, 1)),), ()
+            stem, suffix = (self._running(stream, given, most, max(least, 1)),), ()
+        elif given.vocabulary is not None:
+            stem, suffix = (self._word(column, stream, given, most),), ()
         elif least > 3 and not suffix:
             stem = (Running(stream, max(2 * least, 40), most, least),)
         if unique and not self._tells_apart(stem, suffix):
@@ -464,6 +692,38 @@ class Columns:
             )
             suffix = (*gap, code)
         return Text(stem, suffix, most)
+
+    def _running(self, stream: Stream, given: config.Column, most: int | None, least: int) -> Running:
+        """Text of the length that is asked for, within what type and checks allow."""
+        words = self._vocabulary(given)
+        if isinstance(given.length, config.Length):
+            length = given.length
+            highest = min((m for m in (length.high, most) if m is not None), default=None)
+            lowest = max(length.low, least)
+            return Running(stream, length.mean or 1, highest, lowest, length.distribution, length.skew, words)
+        return Running(stream, given.length or 1, most, least, words=words)
+
+    def _vocabulary(self, given: config.Column) -> tuple[str, ...]:
+        """The words that a text is made of; none where they are the packaged ones."""
+        if isinstance(given.vocabulary, str):
+            return lists().get(given.vocabulary, ())
+        return given.vocabulary or ()
+
+    def _word(self, column: Column, stream: Stream, given: config.Column, most: int | None) -> Piece:
+        words = self._vocabulary(given)
+        fitting = tuple(word for word in words if most is None or len(word) <= most)
+        if not fitting:
+            self._refuse(column, ["vocabulary"], f"none of its words fits {column.declared}")
+            return Literal(b"")
+        return OwnWord(stream, fitting, given.skew or 0.6)
+
+    def _pattern(self, column: Column, text: str, rows: int) -> tuple[Piece, ...]:
+        pieces = pattern(text, self.stream(column.name), rows)
+        for piece in pieces:
+            if isinstance(piece, Code) and (piece.width > LONGEST_CODE or 36**piece.width < rows):
+                need = Code.width_for(max(rows, 2))
+                self._refuse(column, [f"{{code:{piece.width}}}"], f"{rows:,} rows need {{code:{need}}}")
+        return pieces
 
     def _tells_apart(self, stem: tuple[Piece, ...], suffix: tuple[Piece, ...]) -> bool:
         long_hex = any(isinstance(piece, Hexadecimal) and piece.width >= _LONG_HEX for piece in stem)
@@ -497,7 +757,8 @@ class Columns:
             Phrase(stream.sub("tags"), "lower", 1, 3, b'", "'),
         ]
         if given.length is not None:
-            pieces += [Literal(b'"], "text": "'), Running(stream.sub("text"), given.length), Literal(b'"}')]
+            text = self._running(stream.sub("text"), given, None, 1)
+            pieces += [Literal(b'"], "text": "'), text, Literal(b'"}')]
         else:
             pieces.append(Literal(b'"]}'))
         return Composed(Text(pieces), b"\x01" if column.type == "jsonb" else b"")
@@ -552,13 +813,20 @@ class Columns:
     def _time(self, column: Column, given: config.Column) -> Numbers:
         said = names.time(column.name)
         stream = self.stream(column.name)
-        if given.low is None and given.high is None and said.after and given.distribution is None:
+        untouched = given.low is None and given.high is None and given.distribution is None
+        if untouched and said.after and given.follows is None:
             base = self._first_time(column, given)
             if base is not None:
                 return Later(base, self._origin_of(base, given), stream, 0.0)
         low = -given.low * DAY if given.low is not None else said.low * DAY
         high = -given.high * DAY if given.high is not None else max(said.high * DAY, low)
         origin = self._origin(given)
+        if given.distribution == "recent":
+            half = (given.half_life or max((high - low) / DAY / 8, 1.0)) * DAY
+            return Recent(origin, self._draws(column, given, Recent), low, high, half)
+        if given.follows is not None:
+            stream = self._draws(column, given, Moments)
+            return Moments(origin, stream, low, high, said.recent and given.distribution != "uniform")
         if (said.growing and given.distribution is None) or given.distribution == "sequence":
             return Growing(origin, stream, self._facts.rows, low, high)
         return Moments(origin, stream, low, high, said.recent and given.distribution != "uniform")
@@ -588,12 +856,7 @@ def literal(value: config.Scalar) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def pattern(text: str) -> tuple[Piece, ...]:
-    """ "INV-{n}" as pieces: {n} is the row's number from 1."""
-    pieces: list[Piece] = []
-    for place, part in enumerate(text.split("{n}")):
-        if place:
-            pieces.append(RowNumber())
-        if part:
-            pieces.append(Literal(part.encode()))
-    return tuple(pieces)
+def _octets(given: config.Column) -> int:
+    """Bytes of a binary column: its mean length, which all rows have."""
+    length = given.length.mean if isinstance(given.length, config.Length) else given.length
+    return length or _BYTEA

@@ -8,15 +8,18 @@ each playlist, and each row of a playlist gets another song.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gate.dataset.encode import Field, packed
-from gate.dataset.streams import Integers, Stream, Zipf, shuffled
+from gate.dataset.streams import Floats, Integers, Stream, Zipf, exp, shuffled
 from gate.dataset.texts import Span
 
+_GOLDEN = 0.6180339887498949
 _ROUNDS = 40  # redistributions of what a full parent cannot take; each at least halves the rest
 
 
@@ -40,6 +43,11 @@ def dealt(rows: int, parents: int, skew: float, most: int | None) -> Integers:
         if not left or not len(open_ranks):
             return counts
         counts[open_ranks] += Zipf(len(open_ranks), skew).counts(left)
+    return _poured(counts, most)
+
+
+def _poured(counts: Integers, most: int) -> Integers:
+    """What is above `most` goes to the first parents that have room."""
     left = int(np.maximum(counts - most, 0).sum())
     counts = np.minimum(counts, most)
     room = np.cumsum(most - counts)
@@ -47,11 +55,50 @@ def dealt(rows: int, parents: int, skew: float, most: int | None) -> Integers:
     return counts + np.diff(added, prepend=0)
 
 
+def shared(rows: int, weights: Floats, most: int | None) -> Integers:
+    """Rows by weights of the parents, none above `most` while they fit; sums to `rows`."""
+    counts = _by_weight(rows, weights)
+    if most is None:
+        return counts
+    for _ in range(_ROUNDS):
+        left = int(np.maximum(counts - most, 0).sum())
+        counts = np.minimum(counts, most)
+        room = np.flatnonzero(counts < most)
+        if not left or not len(room):
+            return counts
+        counts[room] += _by_weight(left, weights[room])
+    return _poured(counts, most)
+
+
+def _by_weight(rows: int, weights: Floats) -> Integers:
+    edges = np.cumsum(weights)
+    upto = np.floor(edges / edges[-1] * rows + 0.5).astype(np.int64)
+    upto[-1] = rows
+    counts: Integers = np.diff(upto, prepend=0)
+    return counts
+
+
+def skew_for(parents: int, share: float) -> float:
+    """The skew at which the first of `parents` has this share of the rows, from 0.01 to 3."""
+    low, high = 0.01, 3.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        if Zipf(parents, middle).first_share < share:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+Law = Literal["zipf", "lognormal"]
+
+
 @dataclass(frozen=True)
 class Fanout:
     """The rows of a table dealt out to the parents of one foreign key.
 
-    most: rows a parent can have at most, None without limit.
+    most: rows a parent can have at most, None without limit. least: rows that every parent has.
+    law: of the number of rows of a parent; skew: of lognormal the deviation of the logarithm.
     """
 
     stream: Stream
@@ -59,14 +106,22 @@ class Fanout:
     parents: int
     skew: float
     most: int | None = None
+    least: int = 0
+    law: Law = "zipf"
 
     @functools.cached_property
     def ends(self) -> Integers:
         """Number of the row after the last one of each parent, parents in the order of their keys."""
         counts = np.empty(self.parents, dtype=np.int64)
         order = shuffled(self.stream.sub("order"), self.parents)
-        counts[order] = dealt(self.rows, self.parents, self.skew, self.most)
-        return np.cumsum(counts)
+        rows = max(self.rows - self.least * self.parents, 0)
+        most = None if self.most is None else self.most - self.least
+        if self.law == "lognormal":
+            weights = exp(self.skew * self.stream.sub("weights").normal(0, self.parents))
+            counts[order] = shared(rows, weights, most)
+        else:
+            counts[order] = dealt(rows, self.parents, self.skew, most)
+        return np.cumsum(counts + self.least)
 
     def places(self, span: Span) -> Integers:
         return np.searchsorted(self.ends, span.numbers(), side="right").astype(np.int64)
@@ -74,6 +129,31 @@ class Fanout:
     def starts(self, places: Integers) -> Integers:
         """Number of the first row of each of these parents."""
         return np.where(places > 0, self.ends[np.maximum(places - 1, 0)], 0)
+
+
+@dataclass(frozen=True)
+class Mingled:
+    """The rows of a fan-out in an order in which those of one parent lie all over the table.
+
+    As rows come in over time; multiplication by a number without a common factor is one-to-one, so that
+    no order has to be kept.
+    """
+
+    fanout: Fanout
+
+    @functools.cached_property
+    def _factor(self) -> int:
+        rows = self.fanout.rows
+        factor = max(int(rows * _GOLDEN), 1)
+        while math.gcd(factor, rows) != 1:
+            factor += 1
+        return factor
+
+    def places(self, span: Span) -> Integers:
+        rows = self.fanout.rows
+        begin = int(self.fanout.stream.sub("begin").raw(0, 1)[0] % np.uint64(rows))
+        turned = (span.numbers() * self._factor + begin) % rows
+        return np.searchsorted(self.fanout.ends, turned, side="right").astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from gate import config, db
-from gate.dataset import forms
+from gate.dataset import forms, given
 from gate.dataset.checks import Ordered, Rule, rules
 from gate.dataset.columns import Columns, Surroundings
 from gate.dataset.encode import Part, pool
+from gate.dataset.fanout import capacity
+from gate.dataset.given import NO_ROWS, Rows
 from gate.dataset.rehearsal import CHUNK, Filled, rehearse
 from gate.dataset.roles import Facts, Roles, assign
 from gate.dataset.schema import Column, ForeignKey, Schema, Table, contents, digest, quoted, reflect, said
-from gate.dataset.sources import Keys, Listed, Nullable, Packed, Sequence, Source
+from gate.dataset.sources import Dependent, Given, Keys, Listed, Nullable, Packed, Sequence, Source
 from gate.dataset.streams import Integers
 from gate.dataset.texts import Span
+from gate.dataset.words import lists
 from gate.errors import ConfigError
 from gate.model import PostgresServer
 
@@ -45,6 +50,11 @@ _BOOKKEEPING = frozenset(
     spatial_ref_sys
     """.split()  # noqa: SIM905 - one name a line would be sixteen lines
 )
+
+
+def bookkeeping(table: str) -> bool:
+    """Whether a table of that name is a migration tool's own."""
+    return table.rpartition(".")[2] in _BOOKKEEPING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,22 +81,30 @@ def describe(
     *,
     scale: float,
     today: datetime.date | None = None,
+    directory: Path | None = None,
+    over: frozenset[str] = frozenset(),
+    keyed: bool = True,
 ) -> DataPlan:
     """Reflect the migrated database and decide every row that will be in it.
 
     scale: multiplies rows of tables that are not fixed. today: the day `relative` columns count from,
-    by default the current one (UTC). Raises ConfigError with all problems at once.
+    by default the current one (UTC). directory: what paths of CSV files are relative to, by default the
+    current one. over: tables planned as if they were empty. keyed: whether a template will be made; else
+    tables that are left are not read, and there is no key. Raises ConfigError with all problems at once.
     """
     day = today or datetime.datetime.now(datetime.UTC).date()
     with db.connect(server, database) as conn:
         schema = reflect(conn)
-        planner = _Planner(conn, schema, spec, scale, day)
+        planner = _Planner(conn, schema, spec, scale, day, directory or Path(), over)
         tables = planner.tables()
         _raise(planner.problems)
         widths = rehearse(conn, schema, tables, planner.problems)
         _raise(planner.problems)
         left = tuple(table for table in schema.tables if table.name in planner.left)
-        key = _key(server, schema, spec, scale, [contents(conn, table) for table in left], day)
+        key = ""
+        if keyed:
+            found = [contents(conn, table) for table in left] + planner.texts()
+            key = _key(server, schema, spec, scale, found, day)
     return DataPlan(
         key=key,
         rows=sum(table.rows for table in tables),
@@ -145,6 +163,8 @@ class _Planner:
         spec: config.Dataset,
         scale: float,
         day: datetime.date,
+        directory: Path,
+        over: frozenset[str],
     ) -> None:
         self.problems: list[str] = []
         self.notes: list[str] = []
@@ -156,8 +176,25 @@ class _Planner:
         self._today = self._microseconds(day.isoformat())
         self._rows: dict[str, int] = {}
         self._filled: dict[str, Filled] = {}
+        self._over = over
         self.left = self._left_alone()
+        self._first = self._read_files(directory)
         self._check_names()
+
+    def texts(self) -> list[str]:
+        """The files whose rows are part of the data set."""
+        return [f"{name}\t{rows.text}" for name, rows in sorted(self._first.items())]
+
+    def _read_files(self, directory: Path) -> dict[str, Rows]:
+        """The rows that CSV files give, by table."""
+        found = {}
+        for name, table in self._spec.tables.items():
+            if table.csv is not None and name not in self.left:
+                try:
+                    found[name] = given.read(directory / table.csv, ignore=table.csv_ignore)
+                except ValueError as error:
+                    self.problems.append(f"dataset.tables.{name}.csv: {error}")
+        return found
 
     def tables(self) -> list[Filled]:
         """Every table that gets rows, sorted by name."""
@@ -184,11 +221,11 @@ class _Planner:
             table.name
             for table in self._schema.tables
             if table.name in self._spec.ignore
-            or table.name.rpartition(".")[2] in _BOOKKEEPING
-            or table.occupied
+            or bookkeeping(table.name)
+            or (table.occupied and table.name not in self._over)
         }
-        for name, given in self._spec.tables.items():
-            if name in left and given.rows:
+        for name, wanted in self._spec.tables.items():
+            if name in left and (wanted.rows or wanted.csv is not None):
                 self.problems.append(
                     f"dataset.tables.{name}: {name} has rows from the migrations, is named in dataset.ignore "
                     f"or belongs to the migration tool, so it is left as it is; remove dataset.tables.{name}"
@@ -201,12 +238,20 @@ class _Planner:
         for name in self._spec.ignore:
             if name not in known and name not in _BOOKKEEPING:
                 self.problems.append(f"dataset.ignore: {_unknown('table', name, known)}")
-        for name, given in self._spec.tables.items():
+        for name, table in self._spec.tables.items():
             if name not in known:
                 self.problems.append(f"dataset.tables.{name}: {_unknown('table', name, known)}")
                 continue
             columns = {column.name: column for column in known[name].columns}
-            for column, override in given.columns.items():
+            for column in self._first.get(name, NO_ROWS).columns:
+                if column not in columns:
+                    solution = "mend its header, or name it in csv_ignore"
+                    self.problems.append(
+                        f"dataset.tables.{name}.csv: {_unknown('column', column, columns)}; {solution}"
+                    )
+                elif columns[column].generated:
+                    self.problems.append(f"dataset.tables.{name}.csv: the server computes {column}")
+            for column, override in table.columns.items():
                 where = f"dataset.tables.{name}.columns.{column}"
                 if column not in columns:
                     self.problems.append(f"{where}: {_unknown('column', column, columns)}")
@@ -234,11 +279,35 @@ class _Planner:
         return list(found.values())
 
     def _wanted(self, table: Table) -> int:
-        given = self._spec.tables.get(table.name)
-        rows = self._spec.default_rows if given is None else given.rows
-        if rows == 0 or (given is not None and given.fixed):
-            return rows
-        return max(1, round(rows * self._scale))
+        first = len(self._first.get(table.name, NO_ROWS).rows)
+        wanted = self._spec.tables.get(table.name)
+        if wanted is not None and wanted.per is not None:
+            return max(first, self._by_parents(table, wanted.per))
+        rows = self._spec.default_rows if wanted is None else wanted.rows
+        if rows == 0 or (wanted is not None and wanted.fixed):
+            return max(first, rows)
+        return max(1, first, round(rows * self._scale))
+
+    def _by_parents(self, table: Table, per: config.Per) -> int:
+        """Rows of a table that has so many for each row of a parent."""
+        key = _key_to(table, per)
+        if key is None:
+            return 0  # a problem by now, see `_per`
+        parents = self._parents(key)
+        return capacity(parents, per.max, max(round(parents * per.mean), parents * per.min))
+
+    def _per(self, table: Table, keys: Mapping[str, ForeignKey]) -> ForeignKey | None:
+        """The foreign key whose parents say how many rows the table has."""
+        wanted = self._spec.tables.get(table.name)
+        if wanted is None or wanted.per is None:
+            return None
+        key = _key_to(table, wanted.per)
+        if key is None or keys.get(key.columns[0]) != key:
+            able = [k.columns[0] for k in table.keys if k.target == wanted.per.table]
+            said = "has no foreign key to it" if not able else f"column is one of {', '.join(able)}"
+            self.problems.append(f"dataset.tables.{table.name}.per: {wanted.per.table}: {said}")
+            return None
+        return key
 
     def _parents(self, key: ForeignKey) -> int:
         if key.target in self.left:
@@ -258,8 +327,10 @@ class _Planner:
         roles = assign(facts)
         if roles.limit is not None and roles.limit < rows:
             if table.name in self._spec.tables:
+                wanted = self._spec.tables[table.name]
+                key = "rows" if wanted.per is None else "per"
                 self.problems.append(
-                    f"dataset.tables.{table.name}.rows: {rows:,} rows do not fit, {roles.reason}; "
+                    f"dataset.tables.{table.name}.{key}: {rows:,} rows do not fit, {roles.reason}; "
                     f"set it to {roles.limit:,} at most, or give the parents more rows"
                 )
             facts = dataclasses.replace(facts, rows=roles.limit)
@@ -277,21 +348,21 @@ class _Planner:
         return any(self._parents(key) == 0 for key in required)
 
     def _facts(self, table: Table, rows: int) -> Facts:
-        given = self._spec.tables.get(table.name, config.DatasetTable(rows=rows)).columns
+        overrides = self._spec.tables.get(table.name, config.DatasetTable(rows=rows)).columns
         counted = {
             name: 1 if override.constant is not None else len(override.values or ())
-            for name, override in given.items()
+            for name, override in overrides.items()
             if override.constant is not None or override.values is not None
         }
-        keys = self._keys_by_column(table, rows, given)
-        return Facts(table, rows, keys, self._parents, self._rules(table), counted)
+        keys = self._keys_by_column(table, rows, overrides)
+        return Facts(table, rows, keys, self._parents, self._rules(table), counted, self._per(table, keys))
 
     def _keys_by_column(
-        self, table: Table, rows: int, given: Mapping[str, config.Column]
+        self, table: Table, rows: int, overrides: Mapping[str, config.Column]
     ) -> dict[str, ForeignKey]:
         """The foreign key that fills each column, the widest first; the others must hold because of it."""
         found: dict[str, ForeignKey] = {}
-        always_null = {name for name, override in given.items() if (override.nulls or 0.0) >= 1.0}
+        always_null = {name for name, override in overrides.items() if (override.nulls or 0.0) >= 1.0}
         for key in sorted(table.keys, key=lambda k: -len(k.columns)):
             if always_null & set(key.columns):
                 continue  # a key with a NULL in it refers to nothing
@@ -345,7 +416,7 @@ class _Planner:
     def _fill(self, table: Table, facts: Facts, roles: Roles) -> Filled:
         if facts.rows == 0:
             return Filled(name=table.name, quoted=table.quoted, rows=0, columns=())
-        given = self._spec.tables.get(table.name, config.DatasetTable(rows=0)).columns
+        spec = self._spec.tables.get(table.name, config.DatasetTable(rows=0))
         around = Surroundings(
             seed=self._spec.seed,
             origin=self._origin,
@@ -353,10 +424,12 @@ class _Planner:
             keys=self._keys,
             binary=lambda column, values, what: self._binary(table, column, values, what),
             referenced=self._referenced(table),
+            first=self._first.get(table.name, NO_ROWS),
+            per=spec.per,
         )
-        columns = Columns(facts, roles, given, around)
+        columns = Columns(facts, roles, spec.columns, around)
         sources = columns.sources()
-        self.problems += columns.problems
+        self.problems += dict.fromkeys(columns.problems)  # what two columns ask of a third is said once
         self.notes += columns.notes
         return Filled(
             name=table.name,
@@ -365,7 +438,7 @@ class _Planner:
             columns=sources,
             sequences=_sequences(table, sources, facts.rows),
             restated=any(_restated(source) for _, source in sources)
-            or any(c.relative for c in given.values()),
+            or any(c.relative for c in spec.columns.values()),
         )
 
     def _referenced(self, table: Table) -> frozenset[str]:
@@ -385,7 +458,7 @@ class _Planner:
         statement = f"SELECT {quoted(theirs)}::{column.cast} FROM {source} ORDER BY {order}"  # noqa: S608
         return pool(_raw(self._conn, statement, None))
 
-    def _binary(self, table: Table, column: Column, values: tuple[str, ...], what: str) -> Part | None:
+    def _binary(self, table: Table, column: Column, values: tuple[str | None, ...], what: str) -> Part | None:
         """Literals as the server itself would send them, so that every type can be given."""
         statement = (
             f"SELECT v::{column.cast} FROM unnest(%s::text[]) WITH ORDINALITY AS u(v, place) ORDER BY place"  # noqa: S608
@@ -394,6 +467,8 @@ class _Planner:
             return pool(_raw(self._conn, statement, [list(values)]))
         except db.Error as error:
             where = f"dataset.tables.{table.name}.columns.{column.name}.{what}"
+            if what == "csv":
+                where = f"dataset.tables.{table.name}.csv: {column.name}"
             self.problems.append(f"{where}: {said(error)}")
             return None
 
@@ -429,10 +504,17 @@ class _GeneratedKeys:
         span = Span(0, self._table().rows)
         if isinstance(source, Packed) and self._pack is not None:
             return self._pack(source.numbers(span))
+        if isinstance(source, Given) and self._pack is not None and source.whole is not None:
+            later = Span(min(len(source.whole), span.stop), span.stop)
+            if not later.count:
+                return self._pack(source.whole[: span.stop])
+            if isinstance(source.rest, Packed):
+                numbers = source.rest.numbers(later).astype(np.int64)
+                return self._pack(np.concatenate((source.whole, numbers)))
         return source.field(span).joined(span.count)
 
 
-def _raw(conn: db.Connection, statement: str, parameters: list[list[str]] | None) -> list[bytes]:
+def _raw(conn: db.Connection, statement: str, parameters: list[list[str | None]] | None) -> list[bytes]:
     """The first column of a result in binary form, as the server sends it."""
     with conn.cursor(binary=True) as cursor:
         cursor.execute(statement.encode(), parameters)
@@ -447,8 +529,9 @@ def _about_column(rule: Rule, name: str) -> Rule:
 
 
 def _restated(source: Source) -> bool:
-    inner = source.source if isinstance(source, Nullable) else source
-    return isinstance(inner, Listed) and not inner.builtin
+    while isinstance(source, Nullable | Dependent | Given):
+        source = source.rest if isinstance(source, Given) else source.source
+    return isinstance(source, Listed) and not source.builtin
 
 
 def _sequences(
@@ -458,9 +541,21 @@ def _sequences(
     by_name = dict(sources)
     for column in table.columns:
         source = by_name.get(column.name)
-        if column.sequence and isinstance(source, Packed) and isinstance(source.source, Sequence):
-            found.append((column.sequence, source.source.first + (rows - 1) * source.source.step))
+        last = 0
+        if isinstance(source, Given) and source.whole is not None:
+            last = int(source.whole.max(initial=0))
+            source = source.rest if len(source.whole) < rows else None
+        if isinstance(source, Packed) and isinstance(source.source, Sequence):
+            last = max(last, source.source.first + (rows - 1) * source.source.step)
+        if column.sequence and last > 0:
+            found.append((column.sequence, last))
     return tuple(found)
+
+
+def _key_to(table: Table, per: config.Per) -> ForeignKey | None:
+    """The one foreign key of the table that `per` means."""
+    able = [k for k in table.keys if k.target == per.table and per.column in (None, *k.columns)]
+    return able[0] if len(able) == 1 else None
 
 
 def _unknown(what: str, name: str, known: Mapping[str, object]) -> str:
@@ -478,6 +573,7 @@ def _misfits(column: Column, given: config.Column) -> Iterator[str]:
         yield f"pattern: only text columns have one, this is {column.declared}"
     if given.relative and column.type not in forms.TIMES:
         yield f"relative: only dates and timestamps have it, this is {column.declared}"
+    yield from _misfits_of_kind(column, given)
     dated = column.type in forms.TIMES
     if given.low is not None and given.high is not None and (given.low < given.high) is dated:
         order = "low is the furthest back, so it must not be below high" if dated else "low is above high"
@@ -487,6 +583,31 @@ def _misfits(column: Column, given: config.Column) -> Iterator[str]:
         yield "values: the weights must sum to more than 0"
     if given.values is not None and not len(given.values):
         yield "values: name at least one"
+
+
+def _misfits_of_kind(column: Column, given: config.Column) -> Iterator[str]:
+    """What is asked of a column of another type, or twice over."""
+    is_text, is_time = column.type in forms.TEXTS, column.type in forms.TIMES
+    is_number = column.type in (*forms.INTEGERS, *forms.FLOATS, "numeric")
+    if given.vocabulary is not None and not is_text:
+        yield f"vocabulary: only text columns have one, this is {column.declared}"
+    if isinstance(given.vocabulary, str) and given.vocabulary not in lists():
+        yield f"vocabulary: there is no list {given.vocabulary!r}; there are {', '.join(sorted(lists()))}"
+    if isinstance(given.vocabulary, tuple) and given.length and not "".join(given.vocabulary).isascii():
+        yield "vocabulary: words of running text must be ASCII"
+    if given.distribution == "recent" and not is_time:
+        yield f'distribution = "recent": only dates and timestamps have it, this is {column.declared}'
+    if given.follows is not None and not (is_time or is_number):
+        yield f"follows: only numbers and times can, this is {column.declared}"
+    if given.after is not None and is_time and given.low is not None:
+        yield f"low: {given.after} is what this column comes after"
+    ways = [
+        name
+        for name in ("constant", "values", "after", "distinct", "follows")
+        if getattr(given, name) is not None
+    ]
+    if len(ways) > 1:
+        yield f"{' and '.join(ways)} exclude each other"
 
 
 def _size(table: Table, filled: Filled, widths: Mapping[str, float]) -> int:

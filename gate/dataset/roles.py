@@ -66,6 +66,7 @@ class Facts:
 
     keys: foreign keys by column, the widest first. parents: rows of the target of a key.
     given: columns whose values the user gives, and how many different ones (0: may be any number).
+    per: the foreign key whose parents say how many rows there are.
     """
 
     table: Table
@@ -74,6 +75,7 @@ class Facts:
     parents: Callable[[ForeignKey], int]
     rules: tuple[Rule, ...]
     given: Mapping[str, int]
+    per: ForeignKey | None = None
 
 
 def assign(facts: Facts) -> Roles:
@@ -128,7 +130,7 @@ def _single(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Roles
 
 def _positions(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Roles) -> bool:
     """(playlist_id, position): counted within each parent."""
-    lead = _lead(groups, roles)
+    lead = _lead(groups, facts, roles)
     if lead is None:
         return False
     for name in unique.columns:
@@ -193,7 +195,7 @@ def longest(column: Column, found: tuple[Rule, ...]) -> int | None:
 
 def _partners(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Roles) -> bool:
     """(playlist_id, song_id): another partner for each row of a parent."""
-    lead = _lead(groups, roles)
+    lead = _lead(groups, facts, roles)
     if lead is None:
         return False
     if any(
@@ -253,10 +255,12 @@ def _taken(columns: tuple[str, ...], roles: Roles) -> bool:
     return any(name in roles.columns for name in columns)
 
 
-def _lead(groups: list[ForeignKey], roles: Roles) -> ForeignKey | None:
+def _lead(groups: list[ForeignKey], facts: Facts, roles: Roles) -> ForeignKey | None:
     """The foreign key that the rows are dealt out to: there is one in a table."""
     if roles.lead is not None:
         return roles.lead if roles.lead in groups else None
+    if facts.per in groups and facts.per is not None and not _taken(facts.per.columns, roles):
+        return facts.per
     return next((key for key in groups if not _taken(key.columns, roles)), None)
 
 
@@ -270,7 +274,7 @@ def _by_predicate(unique: Unique, facts: Facts, roles: Roles) -> bool:
     """`UNIQUE (user_id) WHERE is_default`: true for one row of each parent only."""
     found = rules(unique.predicate) or ()
     groups = _groups(unique, facts)
-    lead = _lead(groups, roles)
+    lead = _lead(groups, facts, roles)
     for rule in found:
         if not isinstance(rule, OneOf) or rule.values not in (("true",), ("false",)):
             continue

@@ -115,6 +115,22 @@ class Lognormal:
 
 
 @dataclass(frozen=True, slots=True)
+class Spaced:
+    """One of `count` numbers from low to high, the same distance apart, for each place."""
+
+    place: Places
+    low: float
+    high: float
+    count: int
+    whole: bool = True
+
+    def numbers(self, span: Span) -> Values:
+        step = (self.high - self.low) / max(self.count - 1, 1)
+        value: Floats = self.low + self.place.places(span).astype(np.float64) * step
+        return np.floor(value).astype(np.int64) if self.whole else value
+
+
+@dataclass(frozen=True, slots=True)
 class After:
     """At least `step` above another column of the row, from low to high, mostly near the lower end."""
 
@@ -179,6 +195,26 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True)
+class Recent:
+    """From low to high, dense at the end: half of the rows within `half_life` of it, and so on backwards.
+
+    In microseconds; the law is cut off at low.
+    """
+
+    origin: Origin
+    stream: Stream
+    low: float
+    high: float
+    half_life: float
+
+    def numbers(self, span: Span) -> Integers:
+        reach = exp(log(np.array([0.5])) * min((self.high - self.low) / self.half_life, 900.0))
+        left = 1.0 - self.stream.uniform(span.start, span.stop) * (1.0 - float(reach[0]))
+        back = np.minimum(-log(left) / float(log(np.array([2.0]))[0]) * self.half_life, self.high - self.low)
+        return self.origin.at(span) + (self.high - back).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
 class Ticks:
     """One moment for each row, `step` microseconds apart: unique times and dates."""
 
@@ -204,6 +240,27 @@ class Later:
         unit = self.stream.uniform(span.start, span.stop)
         room = np.maximum(self.origin.at(span) + self.high - base, _SECOND)
         return base.astype(np.int64) + 1 + (unit * unit * unit * room).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """After another time of the row by `mean` microseconds on average, as waits are: most of them shorter.
+
+    high: microseconds from the origin that none goes beyond, unless the other time does.
+    """
+
+    base: Numbers
+    origin: Origin
+    stream: Stream
+    mean: float
+    high: float
+
+    def numbers(self, span: Span) -> Integers:
+        base = self.base.numbers(span).astype(np.int64)
+        wait = -log(1.0 - self.stream.uniform(span.start, span.stop)) * self.mean
+        room = np.maximum(self.origin.at(span) + self.high - base, _SECOND)
+        later: Integers = base + 1 + np.minimum(wait, room - 1).astype(np.int64)
+        return later
 
 
 # Places
@@ -420,6 +477,103 @@ class Nullable:
         if self.first and span.start == 0:
             nulls[:1] = True
         return Field(self.source.field(span).parts, nulls)
+
+
+class Condition(Protocol):
+    """Where a column may have a value."""
+
+    def holds(self, span: Span) -> NDArray[np.bool_]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """Where another column, not NULL itself, has one of these places of its list."""
+
+    place: Places
+    allowed: tuple[int, ...]
+
+    def holds(self, span: Span) -> NDArray[np.bool_]:
+        return np.isin(self.place.places(span), np.array(self.allowed, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """Where a boolean column is true, or false."""
+
+    flags: Flags
+    wanted: bool
+
+    def holds(self, span: Span) -> NDArray[np.bool_]:
+        flags = self.flags.stream.uniform(span.start, span.stop) < self.flags.share
+        return flags if self.wanted else ~flags
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Where another column is not NULL."""
+
+    source: Source
+
+    def holds(self, span: Span) -> NDArray[np.bool_]:
+        nulls = self.source.field(span).nulls
+        return np.ones(span.count, dtype=np.bool_) if nulls is None else ~nulls
+
+
+@dataclass(frozen=True, slots=True)
+class Dependent:
+    """Another source, NULL wherever one of the conditions does not hold."""
+
+    source: Source
+    conditions: tuple[Condition, ...]
+
+    def field(self, span: Span) -> Field:
+        field = self.source.field(span)
+        nulls = np.zeros(span.count, dtype=np.bool_) if field.nulls is None else field.nulls.copy()
+        for condition in self.conditions:
+            nulls |= ~condition.holds(span)
+        return Field(field.parts, nulls)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The first rows as they are given, then another source.
+
+    values: of the first rows, in binary form. nulls: which of them are NULL. whole: the same as whole
+    numbers where the column holds such, for columns of another width that refer to it.
+    """
+
+    values: Part
+    nulls: NDArray[np.bool_]
+    rest: Source
+    whole: Integers | None = None
+
+    def field(self, span: Span) -> Field:
+        count = len(self.nulls)
+        if span.start >= count:
+            return self.rest.field(span)
+        stop = min(span.stop, count)
+        here = self.values.take(np.arange(span.start, stop))
+        nulls = self.nulls[span.start : stop]
+        if span.stop <= count:
+            return Field((here,), nulls)
+        later = Span(stop, span.stop, span.stable)
+        field = self.rest.field(later)
+        rest = Field(field.parts).joined(later.count)
+        others = np.zeros(later.count, dtype=np.bool_) if field.nulls is None else field.nulls
+        return Field((_stacked(here, rest),), np.concatenate((nulls, others)))
+
+
+def _stacked(first: Part, second: Part) -> Part:
+    """The values of two parts one after the other."""
+    counts = (len(first.data), len(second.data))
+    data = np.zeros((sum(counts), max(first.width, second.width)), dtype=np.uint8)
+    data[: counts[0], : first.width] = first.data
+    data[counts[0] :, : second.width] = second.data
+    sizes = [
+        np.broadcast_to(np.asarray(part.sizes(), dtype=np.int64), (count,))
+        for part, count in zip((first, second), counts, strict=True)
+    ]
+    return Part(data, np.concatenate(sizes))
 
 
 @dataclass(frozen=True, slots=True)

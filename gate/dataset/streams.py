@@ -64,6 +64,34 @@ class Stream:
         return (total / 65536.0 - 2.0) * 1.7320508075688772  # four uniforms vary by 1/3
 
 
+class Coupled(Stream):
+    """Words of another column's stream for a share of the rows, else of its own.
+
+    The ranks of two columns drawn so correlate by exactly that share; opposed: negatively.
+    """
+
+    def __init__(self, own: Stream, other: Stream, share: float, *, opposed: bool = False) -> None:
+        super().__init__(*own._names)
+        self._other = other
+        self._share = share
+        self._opposed = opposed
+
+    def uniform(self, start: int, stop: int) -> Floats:
+        theirs = self._other.uniform(start, stop)
+        theirs = 1.0 - 2.0**-53 - theirs if self._opposed else theirs
+        return self._mixed(super().uniform(start, stop), theirs, start, stop)
+
+    def normal(self, start: int, stop: int) -> Floats:
+        theirs = self._other.normal(start, stop)
+        theirs = -theirs if self._opposed else theirs
+        return self._mixed(super().normal(start, stop), theirs, start, stop)
+
+    def _mixed(self, own: Floats, theirs: Floats, start: int, stop: int) -> Floats:
+        follows = self.sub("follows").uniform(start, stop) < self._share
+        mixed: Floats = np.where(follows, theirs, own)
+        return mixed
+
+
 Order = NDArray[np.uint32] | Integers
 
 
@@ -132,6 +160,12 @@ class Zipf:
         self._rest = 1.0 - skew
         last = np.array([n + 1.0])
         self._span = float(log(last)[0]) if self._flat else float(power(last, self._rest)[0]) - 1.0
+
+    @property
+    def first_share(self) -> float:
+        """The share of the first rank."""
+        two = np.array([2.0])
+        return float((log(two) if self._flat else power(two, self._rest) - 1.0)[0]) / self._span
 
     def ranks(self, unit: Floats) -> Integers:
         """Numbers in [0, 1) as ranks; increasing in `unit`."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal as OneOf
 from typing import Protocol
 
 import numpy as np
 
 from gate.dataset.encode import Part, constant, decimal
-from gate.dataset.streams import Integers, Stream, Zipf, below
-from gate.dataset.words import corpus, words
+from gate.dataset.streams import Floats, Integers, Stream, Zipf, below, exp
+from gate.dataset.words import corpus, given, words, written
 
 ALPHABET = b"0123456789abcdefghijklmnopqrstuvwxyz"
 _GOLDEN = 0.6180339887498949
@@ -65,6 +67,19 @@ class Word:
         source = words(self.pool)
         ranks = Zipf(len(source.data), self.skew).ranks(self.stream.uniform(span.start, span.stop))
         return [source.take(ranks)]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnWord:
+    """One of the words that the specification names; the earlier ones are more frequent."""
+
+    stream: Stream
+    words: tuple[str, ...]
+    skew: float = 0.6
+
+    def parts(self, span: Span) -> list[Part]:
+        ranks = Zipf(len(self.words), self.skew).ranks(self.stream.uniform(span.start, span.stop))
+        return [given(self.words).take(ranks)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +160,35 @@ class RowNumber:
 
 
 @dataclass(frozen=True, slots=True)
+class Padded:
+    """1, 2, 3, ... with leading zeros; `width` digits must do for all rows."""
+
+    width: int
+
+    def parts(self, span: Span) -> list[Part]:
+        powers = 10 ** np.arange(self.width - 1, -1, -1, dtype=np.int64)
+        digits = (span.numbers() + 1)[:, None] // powers % 10
+        return [Part((digits + ord("0")).astype(np.uint8))]
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """`width` characters of an alphabet, each drawn by itself."""
+
+    stream: Stream
+    alphabet: bytes
+    width: int
+
+    def parts(self, span: Span) -> list[Part]:
+        letters = np.frombuffer(self.alphabet, dtype=np.uint8)
+        drawn = [
+            letters[below(self.stream.sub(place).uniform(span.start, span.stop), len(letters))]
+            for place in range(self.width)
+        ]
+        return [Part(np.stack(drawn, axis=1))]
+
+
+@dataclass(frozen=True, slots=True)
 class Digits:
     """A whole number from low to high in decimal digits."""
 
@@ -159,23 +203,40 @@ class Digits:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Running text of `mean` characters: half to twice that for most rows, never above `most`."""
+    """Running text of `mean` characters, never below `least` or above `most`.
+
+    law: bell, half to twice the mean for most rows; lognormal, with `skew` as the deviation of the
+    logarithm; uniform, from least to most. words: what it is made of, else the packaged vocabulary.
+    """
 
     stream: Stream
     mean: int
     most: int | None = None
     least: int = 1
+    law: OneOf["bell", "lognormal", "uniform"] = "bell"
+    skew: float = 0.0
+    words: tuple[str, ...] = ()
 
     @property
     def widest(self) -> int:
-        return max(self.least, min(self.mean * 4, self.most or self.mean * 4))
+        reach = self.mean * (8 if self.law == "lognormal" else 4)
+        if self.law == "uniform" and self.most is not None:
+            reach = self.most
+        return max(self.least, min(reach, self.most or reach))
+
+    def _wanted(self, span: Span) -> Floats:
+        stream = self.stream.sub("length")
+        if self.law == "uniform":
+            return self.least + stream.uniform(span.start, span.stop) * (self.widest - self.least + 1)
+        spread = stream.normal(span.start, span.stop)
+        if self.law == "lognormal":
+            return self.mean * exp(self.skew * spread - self.skew * self.skew / 2)
+        # Squaring gives a long tail to the right like a lognormal law, without its cost.
+        return self.mean * np.square(1.0 + 0.25 * spread) / 1.0625
 
     def parts(self, span: Span) -> list[Part]:
-        source = corpus()
-        spread = self.stream.sub("length").normal(span.start, span.stop)
-        # Squaring gives a long tail to the right like a lognormal law, without its cost.
-        wanted = self.mean * np.square(1.0 + 0.25 * spread) / 1.0625
-        sizes = np.clip(wanted.astype(np.int64), self.least, self.widest)
+        source = written(self.words) if self.words else corpus()
+        sizes = np.clip(self._wanted(span).astype(np.int64), self.least, self.widest)
         repeated = np.resize(source.text, max(len(source.text), len(source.text) + self.widest))
         place = source.starts[below(self.stream.uniform(span.start, span.stop), len(source.starts))]
         cut = source.ends[(place + sizes) % len(source.text)] - place
@@ -214,3 +275,39 @@ def _limited(parts: list[Part], room: Integers) -> list[Part]:
         left = left - sizes
         kept.append(Part(part.data[:, : int(sizes.max(initial=0))], sizes))
     return kept
+
+
+_DRAWN = re.compile(r"\{(?:(n)(?::(\d+))?|(digits|hex|upper|lower|code):(\d+)|(word|first|last))\}")
+_LETTERS = {
+    "digits": ALPHABET[:10],
+    "hex": ALPHABET[:16],
+    "upper": ALPHABET[10:].upper(),
+    "lower": ALPHABET[10:],
+}
+_POOLS = {"word": "lower", "first": "first", "last": "last"}
+
+
+def pattern(text: str, stream: Stream, rows: int) -> tuple[Piece, ...]:
+    """ "INV-{n:6}-{upper:2}" as pieces, see `config.Column`; other braces stay as they are.
+
+    rows: of the table, for whose numbers the digits must do.
+    """
+    pieces: list[Piece] = []
+    at = 0
+    for place, found in enumerate(_DRAWN.finditer(text)):
+        if plain := text[at : found.start()]:
+            pieces.append(Literal(plain.encode()))
+        at = found.end()
+        number, width, kind, size, pool = found.groups()
+        own = stream.sub("pattern", place)
+        if number:
+            pieces.append(Padded(max(int(width), len(str(rows)))) if width else RowNumber())
+        elif pool:
+            pieces.append(Word(own, _POOLS[pool]))
+        elif kind == "code":
+            pieces.append(Code(int(size)))
+        else:
+            pieces.append(Letters(own, _LETTERS[kind], int(size)))
+    if text[at:]:
+        pieces.append(Literal(text[at:].encode()))
+    return tuple(pieces)

@@ -61,7 +61,18 @@ class Corpus:
 @functools.cache
 def corpus() -> Corpus:
     """About 350 kB of sentences over the vocabulary; the same for every seed."""
-    vocabulary = lists()["common"] + lists()["nouns"] + lists()["adjectives"]
+    return written(lists()["common"] + lists()["nouns"] + lists()["adjectives"])
+
+
+@functools.lru_cache(maxsize=8)
+def given(words_: tuple[str, ...]) -> Part:
+    """Words of a specification as a pool of bytes to take from."""
+    return pool([word.encode() for word in words_])
+
+
+@functools.lru_cache(maxsize=8)
+def written(vocabulary: tuple[str, ...]) -> Corpus:
+    """Sentences over a vocabulary; the same for every seed."""
     stream = Stream("corpus")
     ranks = Zipf(len(vocabulary), 0.9).ranks(stream.uniform(0, _CORPUS_WORDS))
     stops = below(stream.sub("stops").uniform(0, _CORPUS_WORDS), _SENTENCE) == 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.dataset.fanout import Fanout, FirstOnly, Partners, Position, dealt
-from gate.dataset.streams import Stream
+from gate.dataset.fanout import Fanout, FirstOnly, Mingled, Partners, Position, dealt, shared, skew_for
+from gate.dataset.streams import Stream, Zipf
 from gate.dataset.texts import Span
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 40), st.floats(0.0, 2.0), st.floats(0.0, 1.0))
@@ -66,3 +67,48 @@ def test_popular_partners_and_parents_are_not_the_oldest():
     hottest = Counter(fanout.places(Span(0, 20_000)).tolist()).most_common(20)
     assert np.mean([place for place, _ in hottest]) > 300
     assert hottest[0][1] > 20 * 10
+
+
+@given(sizes)
+def test_shares_by_weight_sum_and_keep_the_cap(sizes):
+    """As by rank; weights of any kind."""
+    parents, most, skew, filled = sizes
+    rows = round(parents * most * filled)
+    counts = shared(rows, np.arange(1, parents + 1) ** (1.0 + skew), most)
+    assert counts.sum() == rows
+    assert counts.max(initial=0) <= most
+    assert counts.min() >= 0
+
+
+@pytest.mark.parametrize("law", ["zipf", "lognormal"])
+def test_every_parent_has_at_least_and_at_most(law):
+    """`per` with min, mean and max."""
+    fanout = Fanout(Stream("lead"), 4_000, 100, 1.0, most=300, least=5, law=law)
+    counts = np.diff(fanout.ends, prepend=0)
+    assert counts.sum() == 4_000
+    assert counts.min() >= 5
+    assert counts.max() <= 300
+    assert counts.max() > 3 * np.median(counts)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 1_000, 4_096])
+def test_mingled_rows_are_the_same_rows_in_another_order(rows):
+    """Every parent has as many, in any chunk, and they stand all over the table."""
+    fanout = Fanout(Stream("lead"), rows, 37, 0.8)
+    mingled = Mingled(fanout)
+    whole = mingled.places(Span(0, rows))
+    assert sorted(whole.tolist()) == fanout.places(Span(0, rows)).tolist()
+    cut = [mingled.places(Span(at, min(at + 300, rows))) for at in range(0, rows, 300)]
+    assert np.array_equal(np.concatenate(cut), whole)
+    if rows == 4_096:
+        hottest = Counter(whole.tolist()).most_common(1)[0][0]
+        (found,) = np.nonzero(whole == hottest)
+        assert found[0] < 100
+        assert found[-1] > 3_996
+
+
+@pytest.mark.parametrize("share", [0.001, 0.02, 0.3])
+def test_the_skew_gives_the_first_parent_its_share(share):
+    """The inverse of what the power law says of the first rank."""
+    counts = Zipf(5_000, skew_for(5_000, share)).counts(1_000_000)
+    assert counts[0] == pytest.approx(share * 1_000_000, rel=0.01)

@@ -139,3 +139,97 @@ def described(server, wanted):
 def in_chunks(table, chunk) -> bytes:
     spans = (Span(at, min(at + chunk, table.rows), stable=True) for at in range(0, table.rows, chunk))
     return b"".join(table.encoded(span).tobytes() for span in spans)
+
+
+SPECIFIED = """
+CREATE TABLE parents (id serial PRIMARY KEY, code text NOT NULL UNIQUE);
+CREATE TABLE children (
+    id serial PRIMARY KEY,
+    parent_id integer NOT NULL REFERENCES parents (id),
+    other_id integer REFERENCES parents (id),
+    place integer NOT NULL,
+    state text,
+    flag boolean,
+    first timestamptz,
+    second timestamptz,
+    day date,
+    low integer,
+    high bigint,
+    ratio real,
+    price numeric(9, 2),
+    label varchar(30),
+    token uuid,
+    UNIQUE (parent_id, place)
+);
+"""
+TEXTS = st.one_of(
+    st.fixed_dictionaries({"pattern": st.sampled_from(["a-{n}", "{n:5}{upper:2}", "{word} {code:4}"])}),
+    st.fixed_dictionaries({"vocabulary": st.sampled_from([["x", "yy"], "genres", ["größe"]])}),
+    st.fixed_dictionaries(
+        {"length": st.sampled_from([5, {"mean": 9}, {"low": 2, "high": 60, "distribution": "uniform"}])}
+    ),
+    st.fixed_dictionaries({"distinct": st.integers(1, 40)}),
+    st.fixed_dictionaries({"values": st.just({"on": 2, "off": 1})}),
+)
+NUMBERS = st.one_of(
+    st.fixed_dictionaries({"distinct": st.integers(1, 40)}),
+    st.fixed_dictionaries({"after": st.sampled_from(["low", "high", "ratio", "first"])}),
+    st.fixed_dictionaries(
+        {"follows": st.sampled_from(["low", "ratio", "price"]), "correlation": st.sampled_from([1, -1, 0.3])}
+    ),
+    st.fixed_dictionaries(
+        {
+            "low": st.just(2),
+            "high": st.just(90),
+            "distribution": st.sampled_from(["zipf", "lognormal", "uniform"]),
+        }
+    ),
+)
+TIMES = st.one_of(
+    st.fixed_dictionaries(
+        {"after": st.sampled_from(["first", "second", "day"]), "delay": st.sampled_from([1.0, 9e6])}
+    ),
+    st.fixed_dictionaries({"distribution": st.just("recent"), "half_life": st.sampled_from([0.5, 400])}),
+    st.fixed_dictionaries({"follows": st.sampled_from(["first", "low"])}),
+    st.fixed_dictionaries({"low": st.just(30), "high": st.just(3), "relative": st.booleans()}),
+)
+WHEN = st.sampled_from([{}, {}, {"state": ["on"]}, {"flag": [True]}, {"label": ["on", "off"]}])
+KINDS = {
+    **dict.fromkeys(("state", "label"), TEXTS),
+    **dict.fromkeys(("low", "high", "ratio", "price", "place"), NUMBERS),
+    **dict.fromkeys(("first", "second", "day"), TIMES),
+    "other_id": st.fixed_dictionaries({"distribution": st.sampled_from(["uniform", "zipf", "sequence"])}),
+    "token": st.fixed_dictionaries({"distinct": st.integers(1, 40)}),
+}
+
+
+@st.composite
+def specifications(draw):
+    columns = {}
+    for name in draw(st.lists(st.sampled_from(sorted(KINDS)), unique=True, max_size=6)):
+        columns[name] = draw(KINDS[name]) | ({"when": when} if (when := draw(WHEN)) else {})
+    column = draw(st.sampled_from(["parent_id", "other_id"]))
+    law = draw(st.sampled_from(["zipf", "uniform", "lognormal"]))
+    per = {"table": "parents", "column": column, "mean": 7.5, "min": draw(st.integers(0, 3)), "max": 40}
+    children = draw(st.sampled_from([{"rows": 300}, {"per": {**per, "distribution": law}}]))
+    return {"parents": {"rows": draw(st.integers(1, 60))}, "children": {**children, "columns": columns}}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(tables_=specifications(), chunk=st.integers(1, 90))
+def test_a_random_specification_is_loaded_whole_or_refused(server, tables_, chunk):
+    """Whatever is asked of a column, and in whatever chunks."""
+    note(str(tables_))
+    wanted = config.Dataset.model_validate({"tables": tables_})
+    dataset.create(server, "random")
+    try:
+        with db.connect(server, "random") as conn:
+            conn.execute(SPECIFIED.encode())
+        plan = described(server, wanted)
+        if plan is not None:
+            cut = {table.name: in_chunks(table, chunk) for table in plan.tables}
+            template = dataset.build(server, "random", plan, notify=lambda _: None)
+            dataset.drop(server, template.database)
+            assert {t.name: b"".join(stable for _, stable in load.encoded(t)) for t in plan.tables} == cut
+    finally:
+        dataset.drop(server, "random")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.dataset.streams import Stream, Zipf, below, exp, log, power, shuffled
+from gate.dataset.streams import Coupled, Stream, Zipf, below, exp, log, power, shuffled
 
 
 @given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 500))
@@ -98,3 +98,23 @@ def test_normal_has_mean_zero_and_deviation_one():
 def test_below_stays_below():
     """The largest unit number gives n - 1."""
     assert below(np.array([0.0, 1.0 - 2**-53]), 7).tolist() == [0, 6]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_coupled_ranks_correlate_by_the_share(share):
+    """Also negatively, and for the bell law; each column on its own looks as it did."""
+    own, other = Stream("own"), Stream("other")
+    theirs = other.uniform(0, 50_000)
+    for opposed, sign in ((False, 1), (True, -1)):
+        mine = Coupled(own, other, share, opposed=opposed).uniform(0, 50_000)
+        assert np.corrcoef(mine, theirs)[0, 1] == pytest.approx(sign * share, abs=0.02)
+        assert np.quantile(mine, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.02)
+    normal = Coupled(own, other, share).normal(0, 50_000)
+    assert np.corrcoef(normal, other.normal(0, 50_000))[0, 1] == pytest.approx(share, abs=0.02)
+
+
+def test_coupled_draws_are_the_same_in_every_chunk():
+    """Which rows follow is a matter of the row."""
+    coupled = Coupled(Stream("own"), Stream("other"), 0.5)
+    whole = coupled.uniform(0, 100)
+    assert np.array_equal(whole, np.concatenate((coupled.uniform(0, 33), coupled.uniform(33, 100))))

@@ -16,13 +16,17 @@ from gate.dataset.texts import (
     Code,
     Digits,
     Hexadecimal,
+    Letters,
     Literal,
+    OwnWord,
+    Padded,
     Phrase,
     RowNumber,
     Running,
     Span,
     Text,
     Word,
+    pattern,
 )
 from gate.dataset.words import lists
 
@@ -35,6 +39,12 @@ PIECES = [
     RowNumber(),
     Digits(STREAM, 1, 99),
     Running(STREAM, 80, 200, 5),
+    Running(STREAM, 80, 900, 5, "lognormal", 1.0),
+    Running(STREAM, 1, 90, 20, "uniform"),
+    Running(STREAM, 40, words=("alpha", "beta", "gamma")),
+    OwnWord(STREAM, ("rot", "grün", "blau")),
+    Padded(5),
+    Letters(STREAM, b"xyz", 3),
     Text((Phrase(STREAM), Literal(b"!")), (RowNumber(),), most=14),
 ]
 
@@ -45,7 +55,7 @@ def texts(piece, start, stop):
     return [bytes(row[:n]).decode() for row, n in zip(part.data, sizes, strict=True)]
 
 
-@pytest.mark.parametrize("piece", PIECES, ids=lambda piece: type(piece).__name__)
+@pytest.mark.parametrize("piece", PIECES, ids=str)
 def test_texts_are_the_same_in_every_chunk(piece):
     """Cut anywhere, also where the widest value falls into the other chunk."""
     whole = texts(piece, 0, 120)
@@ -118,3 +128,58 @@ def test_the_name_of_a_column_says_what_it_holds(column, table, expected):
 
     stem, suffix = names.text(column, table, STREAM, rows=1_000, most=None)
     assert all(re.fullmatch(expected, text) for text in texts(Text(stem, suffix), 0, 200))
+
+
+def test_lengths_follow_the_law_that_is_asked_for():
+    """Lognormal: the mean, and a long tail; uniform: all lengths between the ends alike."""
+    long = [len(text) for text in texts(Running(STREAM, 100, 800, 3, "lognormal", 0.8), 0, 20_000)]
+    assert np.mean(long) == pytest.approx(97, abs=8)
+    assert np.median(long) == pytest.approx(71, abs=6)
+    assert max(long) > 500
+    assert min(long) >= 3
+    even = [len(text) for text in texts(Running(STREAM, 1, 60, 20, "uniform"), 0, 20_000)]
+    assert min(even) >= 20
+    assert max(even) <= 60
+    assert np.mean(even) == pytest.approx(38, abs=3)
+
+
+def test_running_text_is_made_of_the_given_words():
+    """Capitalised or followed by a full stop, where a sentence begins or ends; cut at words' ends."""
+    words = {"alpha", "beta", "gamma"}
+    found = {
+        word
+        for text in texts(Running(STREAM, 60, words=tuple(sorted(words))), 0, 200)
+        for word in text.split()
+    }
+    assert {word.lower().strip(".") for word in found} == words
+
+
+def test_the_first_words_of_a_vocabulary_are_frequent():
+    """And every one occurs."""
+    found = texts(OwnWord(STREAM, ("a", "b", "c")), 0, 3_000)
+    assert found.count("a") > found.count("b") > found.count("c") > 300
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ("INV-{n}", r"INV-\d{1,3}"),
+        ("INV-{n:6}", r"INV-\d{6}"),
+        ("{n:2}", r"\d{3}"),  # 200 rows need three digits
+        ("DE{digits:9}", r"DE\d{9}"),
+        ("{upper:2}-{hex:4}-{lower:1}", r"[A-Z]{2}-[0-9a-f]{4}-[a-z]"),
+        ("{first} {last}", r"[A-Z][a-z]+ [A-Z][a-z]+"),
+        ('{"{word}": {n}}', r'\{"[a-z]+": \d+\}'),
+        ("{code:3}{unknown}", r"[0-9a-z]{3}\{unknown\}"),
+    ],
+)
+def test_patterns_are_filled(given_, expected):
+    """Placeholders that are known; other braces stay, as they did before there were placeholders."""
+    found = texts(Text(pattern(given_, STREAM, 200)), 0, 200)
+    assert all(re.fullmatch(expected, text) for text in found), found[:3]
+
+
+def test_codes_and_numbers_of_a_pattern_tell_rows_apart():
+    """The others do not have to."""
+    for given_ in ("{n}", "x{n:4}", "{code:3}"):
+        assert len(set(texts(Text(pattern(given_, STREAM, 2_000)), 0, 2_000))) == 2_000
