@@ -30,6 +30,7 @@ COMMANDS = {
         "gate.cli.services:group",
         "Start and stop Postgres and Redis; say and remove what is left over.",
     ),
+    "dataset": ("gate.cli.dataset:group", "See the generated data; fill and verify databases with it."),
     "cache": ("gate.cli.cache:group", "Say and remove what is kept between runs."),
     "ci": ("gate.cli.ci:ci", "The steps that the GitHub workflows run."),
 }

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from gate.dataset.cache import Cache
 from gate.dataset.fitting import fitting
-from gate.dataset.load import build
+from gate.dataset.load import build, digest_of, fill
 from gate.dataset.lookups import anchors, sql_values
-from gate.dataset.plan import DataPlan, describe
+from gate.dataset.plan import DataPlan, bookkeeping, describe
 from gate.dataset.templates import Template, clone, cloned, create, drop, find, templates
 
 __all__ = [
@@ -18,12 +18,15 @@ __all__ = [
     "DataPlan",
     "Template",
     "anchors",
+    "bookkeeping",
     "build",
     "clone",
     "cloned",
     "create",
     "describe",
+    "digest_of",
     "drop",
+    "fill",
     "find",
     "fitting",
     "sql_values",

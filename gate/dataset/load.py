@@ -1,4 +1,4 @@
-"""Fill the migrated database and seal it.
+"""Fill the migrated database and seal it, or fill a database of the user's.
 
 Constraints and indexes are dropped, the rows are streamed by COPY BINARY while a second thread
 generates the next ones, then everything is recreated in its original order: six times faster than
@@ -14,7 +14,7 @@ import hashlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from gate import db
@@ -63,7 +63,7 @@ def build(server: PostgresServer, database: str, plan: DataPlan, *, notify: Noti
     template = Template(
         key=plan.key,
         database=PREFIX + plan.key[:20],
-        digest=digest(*(f"{name}\t{rows}\t{found}" for name, rows, found in digests)),
+        digest=digest_of(digests),
         rows=plan.rows,
         tables=tuple(digests),
         statistics=f"sampled: {', '.join(sampled)}" if sampled else "full",
@@ -72,19 +72,93 @@ def build(server: PostgresServer, database: str, plan: DataPlan, *, notify: Noti
     return template
 
 
-def _loaded(conn: db.Connection, tables: list[Filled], notify: Notify) -> list[tuple[str, int, str]]:
-    """Rows, then constraints and indexes, then sequences; gives (name, rows, digest) of each table."""
+def digest_of(tables: Iterable[tuple[str, int, str]]) -> str:
+    """One digest of (name, rows, digest) of every filled table: what a data set is known by."""
+    return digest(*(f"{name}\t{rows}\t{found}" for name, rows, found in tables))
+
+
+def fill(
+    server: PostgresServer,
+    database: str,
+    plan: DataPlan,
+    *,
+    over: frozenset[str] = frozenset(),
+    notify: Notify,
+) -> tuple[tuple[str, int, str], ...]:
+    """Generate and load every row of the plan into a database that is not ours; gives (name, rows, digest).
+
+    All in one transaction, so that it is done whole or not at all, and with the tables locked. over: tables
+    that may hold rows, which are removed. Other tables lose at most, until the end, foreign keys that refer
+    to the filled ones. Raises EnvironmentFailure, with everything as it was, where a table holds rows after
+    all, or the server refuses.
+    """
+    loaded = [table for table in plan.tables if table.rows]
+    try:
+        with db.connect(server, database) as conn, conn.transaction():
+            _locked(conn, loaded, over)
+            digests = _loaded(conn, loaded, notify, ours=False)
+        with db.connect(server, database) as conn:
+            for table in loaded:
+                conn.execute(f"ANALYZE {table.quoted}".encode())
+    except db.Error as error:
+        raise EnvironmentFailure(f"seeding failed: {said(error)}", where=f"database {database}") from error
+    finally:
+        shuffled.cache_clear()
+    return tuple(digests)
+
+
+def _locked(conn: db.Connection, tables: list[Filled], over: frozenset[str]) -> None:
+    """Lock the tables, then look once more: what came in since the plan was made must not be removed."""
+    if tables:
+        conn.execute(f"LOCK TABLE {', '.join(table.quoted for table in tables)}".encode())
+    for table in tables:
+        found = conn.execute(f"SELECT EXISTS (SELECT FROM {table.quoted})".encode()).fetchall()[0][0]
+        if found and table.name not in over:
+            raise EnvironmentFailure(
+                f"{table.name} holds rows by now; nothing was changed",
+                where=f"table {table.name}",
+                hint="stop what writes into the database, and seed again",
+            )
+
+
+def _loaded(
+    conn: db.Connection, tables: list[Filled], notify: Notify, *, ours: bool = True
+) -> list[tuple[str, int, str]]:
+    """Rows, then constraints and indexes, then sequences; gives (name, rows, digest) of each table.
+
+    ours: the database, and whoever connects, may do anything.
+    """
     conn.execute(f"SET maintenance_work_mem = '{_MEMORY}'".encode())
-    conn.execute("SET session_replication_role = replica")  # the application's triggers stay quiet
-    objects = _objects(conn, [table.quoted for table in tables])
+    triggers = _quieted(conn, tables, ours=ours)
+    names = [table.quoted for table in tables]
+    objects = _objects(conn, names)
+    attached = [] if ours else [row[0] for row in conn.execute(_ATTACHED, (names,) * 5).fetchall()]
     for item in reversed(objects):
         _run(conn, item.drop, item.what)
     digests = [(table.name, table.rows, _fill(conn, table, notify)) for table in tables]
     # Constraints are checked under the rules the application lives with.
-    conn.execute("SET session_replication_role = origin")
+    for statement in triggers:
+        conn.execute(statement.encode())
     _recreate(conn, objects, notify)
-    _finish(conn, tables)
+    for statement in attached:
+        conn.execute(statement.encode())
+    _finish(conn, tables, views=ours)
     return digests
+
+
+def _quieted(conn: db.Connection, tables: list[Filled], *, ours: bool) -> list[str]:
+    """Silence the application's triggers; gives the statements that undo it.
+
+    Only a superuser may silence all at once; an owner silences those of the tables one by one.
+    """
+    if ours:
+        conn.execute("SET session_replication_role = replica")
+        return ["SET session_replication_role = origin"]
+    undo = []
+    for table, name, enabled in conn.execute(_TRIGGERS, ([table.quoted for table in tables],)).fetchall():
+        conn.execute(f"ALTER TABLE {table} DISABLE TRIGGER {name}".encode())
+        undo.append(f"ALTER TABLE {table} ENABLE {_ENABLED[enabled]}TRIGGER {name}")
+    return undo
 
 
 def _run(conn: db.Connection, statement: str, what: str) -> None:
@@ -206,12 +280,12 @@ def _drain(ready: queue.Queue[tuple[memoryview, memoryview] | BaseException | No
         ready.get_nowait()
 
 
-def _finish(conn: db.Connection, tables: list[Filled]) -> None:
+def _finish(conn: db.Connection, tables: list[Filled], *, views: bool) -> None:
     """Sequences go on after the last row; materialised views see the rows."""
     for table in tables:
         for sequence, last in table.sequences:
             conn.execute("SELECT setval(%s::regclass, %s)", (sequence, last))
-    for (name,) in conn.execute(_VIEWS).fetchall():
+    for (name,) in conn.execute(_VIEWS).fetchall() if views else ():
         _run(conn, f"REFRESH MATERIALIZED VIEW {name}", f"materialised view {name}")
 
 
@@ -233,6 +307,32 @@ SELECT k.oid::bigint, k.conrelid::regclass::text, quote_ident(k.conname), true, 
 FROM pg_constraint k
 WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.conrelid IN {_TABLES} OR k.confrelid IN {_TABLES})
 """
+
+# What hangs on an index or constraint and is not in its definition; of somebody's database it must stay.
+_ATTACHED = f"""
+SELECT format('COMMENT ON CONSTRAINT %%I ON %%s IS %%L', k.conname, k.conrelid::regclass,
+              obj_description(k.oid, 'pg_constraint'))
+FROM pg_constraint k
+WHERE (k.conrelid IN {_TABLES} OR k.confrelid IN {_TABLES}) AND k.contype IN ('p', 'u', 'x', 'f')
+  AND obj_description(k.oid, 'pg_constraint') IS NOT NULL
+UNION ALL
+SELECT format('COMMENT ON INDEX %%s IS %%L', i.indexrelid::regclass, obj_description(i.indexrelid, 'pg_class'))
+FROM pg_index i WHERE i.indrelid IN {_TABLES} AND obj_description(i.indexrelid, 'pg_class') IS NOT NULL
+UNION ALL
+SELECT format('ALTER TABLE %%s REPLICA IDENTITY USING INDEX %%I', i.indrelid::regclass, x.relname)
+FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid IN {_TABLES} AND i.indisreplident
+UNION ALL
+SELECT format('ALTER TABLE %%s CLUSTER ON %%I', i.indrelid::regclass, x.relname)
+FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid IN {_TABLES} AND i.indisclustered
+"""
+
+_TRIGGERS = f"""
+SELECT t.tgrelid::regclass::text, quote_ident(t.tgname), t.tgenabled::text
+FROM pg_trigger t
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgrelid IN {_TABLES}
+ORDER BY t.oid
+"""
+_ENABLED = {"O": "", "A": "ALWAYS ", "R": "REPLICA "}
 
 _VIEWS = """
 SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind = 'm' ORDER BY c.oid

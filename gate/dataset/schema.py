@@ -127,8 +127,11 @@ def said(error: Error) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def reflect(conn: Connection) -> Schema:
-    """Read the whole schema; about ten catalogue queries."""
+def reflect(conn: Connection, *, catalogue_only: bool = False) -> Schema:
+    """Read the whole schema; about ten catalogue queries.
+
+    catalogue_only: no table is touched, not even to see whether it holds rows; all then count as empty.
+    """
     found = conn.execute(_TABLES).fetchall()
     names = {
         oid: relation if schema == "public" else f"{schema}.{relation}" for oid, schema, relation, _ in found
@@ -142,7 +145,7 @@ def reflect(conn: Connection) -> Schema:
             name=names[oid],
             quoted=f"{quoted(schema)}.{quoted(relation)}",
             partitioned=kind == "p",
-            occupied=_occupied(conn, f"{quoted(schema)}.{quoted(relation)}"),
+            occupied=not catalogue_only and _occupied(conn, f"{quoted(schema)}.{quoted(relation)}"),
             columns=columns.get(oid, ()),
             keys=tuple(
                 ForeignKey(
@@ -162,7 +165,8 @@ def reflect(conn: Connection) -> Schema:
         )
         for oid, schema, relation, kind in found
     ]
-    return Schema(tables=tuple(sorted(tables, key=lambda table: table.name)), text=_text(conn))
+    text = "" if catalogue_only else _text(conn)
+    return Schema(tables=tuple(sorted(tables, key=lambda table: table.name)), text=text)
 
 
 def _occupied(conn: Connection, table: str) -> bool:
