@@ -150,7 +150,7 @@ class FakeGitHub:
         ]
         self.jobs[run_id] = listed
 
-    def add_label(self, number: int, name: str, actor: str | None, at: str) -> None:
+    def add_label(self, number: int, name: str, actor: str, at: str) -> None:
         """Somebody labels a pull request."""
         self.labels.setdefault(number, []).append({"name": name})
         self.add_event(number, "labeled", actor, at, label=name)
@@ -159,12 +159,12 @@ class FakeGitHub:
         self.labels[number] = [label for label in self.labels[number] if label["name"] != name]
         self.add_event(number, "unlabeled", actor, at, label=name)
 
-    def add_event(self, number: int, kind: str, actor: str | None, at: str, label: str = "") -> None:
+    def add_event(self, number: int, kind: str, actor: str, at: str, label: str = "") -> None:
         self.next_id += 1
         event = {
             "id": self.next_id,
             "event": kind,
-            "actor": {"login": actor} if actor else None,
+            "actor": {"login": actor},
             "created_at": at,
         }
         named = {"label": {"name": label, "color": "ededed"}} if label else {}

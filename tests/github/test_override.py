@@ -72,8 +72,8 @@ def test_label_nobody_is_known_to_have_set(github: FakeGitHub) -> None:
     """A label without a record, or of an account that is gone, accepts nothing."""
     github.labels[PR] = [{"name": LABEL}]
     assert "does not say who" in ruled(github).refused
-    github.add_label(PR, LABEL, None, LATER)
-    assert "does not say who" in ruled(github).refused
+    github.add_label(PR, LABEL, "ghost", LATER)
+    assert "has no write permission" in ruled(github).refused
 
 
 def test_unknown_time_of_the_push_accepts_nothing(github: FakeGitHub) -> None:
