@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from gate.errors import PublishError
 from gate.github import artifact, override
 from gate.github.again import Judged, Survey, again
 from gate.github.artifact import Received
@@ -111,13 +112,21 @@ def trusted_body(
 ) -> str:
     """The comment's text, made by our renderer from the report's values; doubts about them come first."""
     judged = again(client, pull, stated, survey=desk.survey)
-    ruling = override.rule(client, pull.number, label=desk.label, since=since)
+    ruling = _ruling(client, pull, desk.label, since)
     report = override.accepted(judged.report, ruling.override) if ruling.override else judged.report
     lines = [f"> **{doubt}**\n\n" for doubt in doubts(stated, judged, run, ruling)]
     if judged.edits:
         edits = ", ".join(judged.edits)
         lines.append(f"> This pull request changes {edits}, which decide what is measured and judged.\n\n")
     return "".join(lines) + markdown(report)
+
+
+def _ruling(client: Client, pull: Pull, label: str, since: datetime | None) -> Ruling:
+    """The label's ruling; one that cannot be looked up accepts nothing, and the report is shown anyway."""
+    try:
+        return override.rule(client, pull.number, label=label, since=since)
+    except PublishError:
+        return Ruling(refused=f"GitHub did not say whether the label {label} is set, and by whom")
 
 
 def doubts(stated: Report, judged: Judged, run: CompletedRun, ruling: Ruling) -> tuple[str, ...]:

@@ -397,6 +397,20 @@ def test_label_that_cannot_be_looked_up(flow: Flow, github: FakeGitHub) -> None:
     assert flow.run("pull_request", red(), action="synchronize").code == 1
 
 
+@pytest.mark.parametrize("path", ["/labels", "/events", "/permission"])
+def test_label_that_cannot_be_looked_up_keeps_nobody_from_the_comment(
+    flow: Flow, github: FakeGitHub, path: str
+) -> None:
+    """While only that fails, the report is shown as blocked, and the comment says what is not known."""
+    ran = flow.push(red(), report=False)
+    github.add_label(PR, LABEL, "alice", flow.now)
+    github.faults.append(Fault("before", "GET", path, times=99))
+    assert flow.report(ran) == 0
+    body = the_comment(github)
+    assert verdict_of(body) == "blocked"
+    assert "GitHub did not say whether the label perf-gate:accept is set" in body
+
+
 def test_github_that_stays_away_is_an_error_and_no_verdict(flow: Flow, github: FakeGitHub) -> None:
     """A comment that cannot be written ends the report job with 3; the required check is another job."""
     ran = flow.push(red(), report=False)
