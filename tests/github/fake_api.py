@@ -256,6 +256,13 @@ class _Storage(_Handler):
         self.state.storage_log.append(request)
         self.answer(200, self.state.files[int(request.path.rpartition("/")[2])])
 
+    def do_PUT(self) -> None:
+        """/upload/RUN/NAME: what stands for upload-artifact; the body is report.json."""
+        _, _, run, name = self.path.split("/")
+        text = self.rfile.read(int(self.headers["Content-Length"]))
+        self.state.add_artifact(int(run), zipped({"report.json": text}), unquote(name))
+        self.answer(201, {})
+
 
 Reply = tuple[int, Any, dict[str, str]]
 
