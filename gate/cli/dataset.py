@@ -405,12 +405,14 @@ def _distribution(look: Look) -> str:
         parts.append(_fanned(look.fan))
     elif look.values:
         parts.append(", ".join(f"{_cut(value)} {share:.0%}" for value, share in look.values))
+        if look.distinct > len(look.values):
+            parts.append(f"{look.distinct:,} different")
     elif look.bins:
         unit = " characters" if look.what == "characters" else ""
         low, high = (_whole_seconds(end) if look.what == "times" else end for end in (look.low, look.high))
         parts.append(f"{_bars(look.bins)}  {_cut(low)} to {_cut(high)}{unit}")
     if look.nulls:
-        parts.append(f"NULL {look.nulls:.0%}")
+        parts.append(f"NULL {_share(look.nulls)}")
     if not look.fan and not look.values and look.distinct > 1:
         parts.append(f"{look.distinct:,} different")
     return "; ".join(parts)
@@ -421,8 +423,13 @@ def _whole_seconds(moment: str) -> str:
     return moment.partition(".")[0].partition("+")[0]
 
 
+def _share(share: float) -> str:
+    """A percentage that is not 0 % where there is any."""
+    return f"{share:.0%}" if share >= 0.005 else "under 1%"
+
+
 def _fanned(fan: Fan) -> str:
-    none = f", {fan.without:.0%} have none" if fan.without else ""
+    none = f", {_share(fan.without)} have none" if fan.without else ""
     said_ = f"{_bars(fan.bins)}  rows of each of {fan.parents:,} {fan.parent}"
     return f"{said_}: mean {fan.mean:.3g}, median {fan.median:,}, most {fan.most:,}{none}"
 

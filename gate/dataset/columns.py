@@ -78,6 +78,7 @@ from gate.dataset.texts import (
 from gate.dataset.words import lists
 
 _SPREAD = 1.0  # default deviation of the logarithm of a number of rows
+_STEEPEST = 1.5  # skew beyond which nearly all parents would have nothing
 ZIPF = 0.8  # default skew: the first of 300,000 parents has 1.7 % of the rows
 _BUILTIN = 16_384  # object numbers below are the same in every database
 _ELEMENTS = 4
@@ -94,7 +95,8 @@ class Surroundings:
 
     keys: key values of a parent's column, in the form of one's own. binary: literals in the binary
     form of a column's type, None with a problem noted. referenced: columns that other tables refer to.
-    first: the rows that a file gives. per: how the rows follow from those of a parent (`Facts.per`).
+    first: the rows that a file gives. per: how the rows follow from those of a parent (`Facts.per`), of
+    which there are `parents` at scale 1.
     """
 
     seed: int
@@ -105,6 +107,7 @@ class Surroundings:
     referenced: frozenset[str]
     first: Rows = NO_ROWS
     per: config.Per | None = None
+    parents: int = 0
 
 
 _OF_A_KEY = frozenset(("nulls", "distribution", "skew", "when"))
@@ -387,7 +390,10 @@ class Columns:
         return Fanout(stream, self._facts.rows, self._facts.parents(lead), skew, self._roles.most)
 
     def _fanout_per(self, key: ForeignKey) -> Fanout:
-        """As the table's `per` says; the first parent of a power law has about `max` rows."""
+        """As the table's `per` says; at scale 1 the first parent of a power law has about `max` rows.
+
+        At another scale the law is the same: among a hundredth of the parents nobody expects the hottest.
+        """
         per, rows, parents = self._around.per, self._facts.rows, self._facts.parents(key)
         assert per is not None  # noqa: S101 - Facts.per is made of it
         most = min((m for m in (per.max, self._roles.most) if m is not None), default=None)
@@ -396,8 +402,9 @@ class Columns:
         skew = per.skew or (_SPREAD if law == "lognormal" else ZIPF)
         if per.distribution == "uniform":
             skew = 0.0
-        elif law == "zipf" and per.skew is None and per.max is not None and rows > least * parents:
-            skew = skew_for(parents, (per.max - least) / (rows - least * parents))
+        elif law == "zipf" and per.skew is None and per.max is not None and per.mean > per.min:
+            whole = max(self._around.parents, 1)
+            skew = min(skew_for(whole, (per.max - per.min) / (whole * (per.mean - per.min))), _STEEPEST)
         return Fanout(self.stream(*key.columns), rows, parents, skew, most, least, law)
 
     def _reference(self, column: Column, given: config.Column) -> Source | None:

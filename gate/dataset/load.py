@@ -316,7 +316,8 @@ FROM pg_constraint k
 WHERE (k.conrelid IN {_TABLES} OR k.confrelid IN {_TABLES}) AND k.contype IN ('p', 'u', 'x', 'f')
   AND obj_description(k.oid, 'pg_constraint') IS NOT NULL
 UNION ALL
-SELECT format('COMMENT ON INDEX %%s IS %%L', i.indexrelid::regclass, obj_description(i.indexrelid, 'pg_class'))
+SELECT format('COMMENT ON INDEX %%s IS %%L', i.indexrelid::regclass,
+              obj_description(i.indexrelid, 'pg_class'))
 FROM pg_index i WHERE i.indrelid IN {_TABLES} AND obj_description(i.indexrelid, 'pg_class') IS NOT NULL
 UNION ALL
 SELECT format('ALTER TABLE %%s REPLICA IDENTITY USING INDEX %%I', i.indrelid::regclass, x.relname)

@@ -296,6 +296,15 @@ class _Planner:
         parents = self._parents(key)
         return capacity(parents, per.max, max(round(parents * per.mean), parents * per.min))
 
+    def _unscaled(self, name: str, rows: int) -> int:
+        """The rows that a table would have at scale 1."""
+        wanted = self._spec.tables.get(name)
+        while wanted is not None and wanted.per is not None and name not in self.left:
+            name = wanted.per.table
+            wanted = self._spec.tables.get(name)
+        fixed = name in self.left or (wanted is not None and wanted.fixed)
+        return rows if fixed else max(round(rows / self._scale), 1)
+
     def _per(self, table: Table, keys: Mapping[str, ForeignKey]) -> ForeignKey | None:
         """The foreign key whose parents say how many rows the table has."""
         wanted = self._spec.tables.get(table.name)
@@ -426,6 +435,7 @@ class _Planner:
             referenced=self._referenced(table),
             first=self._first.get(table.name, NO_ROWS),
             per=spec.per,
+            parents=0 if facts.per is None else self._unscaled(facts.per.target, facts.parents(facts.per)),
         )
         columns = Columns(facts, roles, spec.columns, around)
         sources = columns.sources()

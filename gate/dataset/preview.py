@@ -25,10 +25,14 @@ from gate.dataset.texts import Span
 from gate.model import PostgresServer
 
 SAMPLE = 10_000  # rows of a table that are looked at
-_RUNS = 10  # places of the table that they come from
+_RUNS = 200  # places of the table that they come from; fewer leave holes in histograms of growing times
 _COUNTED = 20_000_000  # rows over which parents are counted
 _BINS = 16
 _FEW = 12  # different values that are listed one by one
+_FREQUENT, _SHOWN = (
+    0.05,
+    4,
+)  # a text that often is one of the first of a longer list, of which so many are shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +53,9 @@ class Look:
     """One column of the sample.
 
     what: "numbers", "times", "characters" (of texts), or empty where nothing is measured. low, high: the
-    ends of the range, as the server writes them. bins: of equal width from low to high. values: those of
-    a short list, with their shares, the frequent ones first. nulls: share of NULL. distinct: in the sample.
+    ends of the range, as the server writes them. bins: from low to high, of equal width, sixteen at most.
+    values: all of a short list, or the most frequent ones, with their shares. nulls: share of NULL.
+    distinct: in the sample.
     """
 
     name: str
@@ -153,8 +158,11 @@ def _measure(column: Column) -> str:
 def _look(column: Column, texts: list[str | None], measures: list[float | None], fan: Fan | None) -> Look:
     present = [text for text in texts if text is not None]
     counts = Counter(present)
-    listed = fan is None and 0 < len(counts) <= _FEW and len(present) > len(counts)
-    values = [(text, count / len(present)) for text, count in counts.most_common()] if listed else []
+    values = [(text, count / len(present)) for text, count in counts.most_common(_FEW)]
+    if fan is not None or len(present) == len(counts):
+        values = []
+    elif len(counts) > _FEW:
+        values = values[:_SHOWN] if column.type in TEXTS and values[0][1] >= _FREQUENT else []
     known = np.array([m for m in measures if m is not None], dtype=np.float64)
     look = Look(
         name=column.name,
@@ -173,8 +181,11 @@ def _measured(
     look: Look, column: Column, texts: list[str | None], measures: list[float | None], known: np.ndarray
 ) -> Look:
     low, high = float(known.min()), float(known.max())
-    bins, _ = np.histogram(known, bins=_BINS, range=(low, high if high > low else low + 1))
     characters = column.type not in (*INTEGERS, *FLOATS, "numeric", *TIMES)
+    count, ends = _BINS, (low, high if high > low else low + 1)
+    if (characters or column.type in INTEGERS) and high - low < _BINS:
+        count, ends = int(high - low) + 1, (low - 0.5, high + 0.5)  # one for each whole number
+    bins, _ = np.histogram(known, bins=count, range=ends)
     said = {m: text for m, text in zip(measures, texts, strict=True) if m in (low, high)}
     return Look(
         name=look.name,

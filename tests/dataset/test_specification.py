@@ -91,6 +91,17 @@ def test_rows_follow_from_the_parents(ask):
     assert total == 4_000
 
 
+def test_a_small_scale_keeps_the_law(ask):
+    """Among 20 queues of 400 the hottest is not expected to have as much as the hottest of all."""
+    tables = {"queues": {"rows": 400}, "jobs": per(mean=20, max=2_000), "tagged": {"rows": 0}}
+    statement = "SELECT max(n), count(*) FROM (SELECT count(*) n FROM jobs GROUP BY queue_id) t"
+    ((whole, _),) = ask({"tables": tables}, statement)
+    ((most, parents),) = ask({"tables": tables}, statement, scale=0.05)
+    assert 1_900 <= whole <= 2_000
+    assert most < 250
+    assert parents >= 17
+
+
 def test_rows_of_a_parent_lie_all_over_the_table(ask):
     """As they come in over time: the hottest parent has rows at the beginning and at the end."""
     tables = {"queues": {"rows": 50}, "jobs": per(mean=40, max=400), "tagged": {"rows": 0}}
