@@ -146,6 +146,8 @@ def test_measuring_gets_no_token() -> None:
         "${{ inputs.mode != 'measure' && inputs.github-token || '' }}"
     ]
     assert action.count("inputs.github-token") == 1
+    measuring = workflow("perf-gate.yml")["jobs"]["measure"]["steps"]
+    assert [step["with"]["github-token"] for step in measuring if step.get("uses") == "./"] == [""]
 
 
 def test_report_workflow_answers_to_the_measuring_workflow() -> None:
