@@ -55,7 +55,7 @@ def texts(piece, start, stop):
     return [bytes(row[:n]).decode() for row, n in zip(part.data, sizes, strict=True)]
 
 
-@pytest.mark.parametrize("piece", PIECES, ids=str)
+@pytest.mark.parametrize("piece", PIECES, ids=lambda each: type(each).__name__)
 def test_texts_are_the_same_in_every_chunk(piece):
     """Cut anywhere, also where the widest value falls into the other chunk."""
     whole = texts(piece, 0, 120)
