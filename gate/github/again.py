@@ -194,7 +194,7 @@ def _trusted(client: Client, sha: str, survey: Survey) -> Ground:
     except PublishError:
         raise
     except GateError as error:
-        raise Unjudgeable(f"the configuration or a baseline at {sha[:10]} cannot be read") from error
+        raise Unjudgeable(f"the configuration or a baseline at `{sha[:10]}` cannot be read") from error
 
 
 def _own(client: Client, head: str, survey: Survey) -> Ground | None:
@@ -241,19 +241,19 @@ def _doubts(report: Report, made: Report, later: Report, commits: Commits) -> tu
     if not commits.base:
         found.append(
             "This report does not say what it was compared with on the branch it would be merged into; "
-            f"it was judged by the policy and baselines of {commits.tip[:10]}."
+            f"it was judged by the policy and baselines of `{commits.tip[:10]}`."
         )
     stated, state = report.verdict.state, made.verdict.state
     if stated is not state:
         by = (commits.base or commits.tip)[:10]
         found.append(
             f"The check says {stated}. Judged again from its samples, with the policy and baselines of "
-            f"{by}, this is {state}."
+            f"`{by}`, this is {state}."
         )
     if _SEVERITY.index(later.verdict.state) > _SEVERITY.index(state):
         found.append(
             "The branch it would be merged into has another policy or other baselines since then: by them "
-            f"({commits.tip[:10]}) this is {later.verdict.state}. Bring it up to date and measure again."
+            f"(`{commits.tip[:10]}`) this is {later.verdict.state}. Bring it up to date and measure again."
         )
     return tuple(found)
 

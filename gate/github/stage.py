@@ -22,6 +22,7 @@ from gate.github.pulls import choose
 from gate.github.verdict import Result, contradicts_itself, find_earlier
 from gate.model import Report, State
 from gate.report import markdown
+from gate.report.markdown import code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,17 @@ def trusted_body(
     if judged.edits:
         edits = ", ".join(judged.edits)
         lines.append(f"> This pull request changes {edits}, which decide what is measured and judged.\n\n")
-    return "".join(lines) + markdown(report)
+    return "".join(lines) + markdown(report) + _offer(report, desk.label)
+
+
+def _offer(report: Report, label: str) -> str:
+    """How to let a blocked report through as it is; empty for one that no label helps."""
+    if label == override.OFF or report.verdict.state is not State.BLOCKED or override.unacceptable(report):
+        return ""
+    return (
+        f"\nTo let this through as it is, somebody with write permission sets the label {code(label)}; "
+        "the next push needs it again.\n"
+    )
 
 
 def _ruling(client: Client, pull: Pull, label: str, since: datetime | None) -> Ruling:

@@ -148,7 +148,7 @@ def test_older_base_counts_and_a_stricter_tip_is_said(github: FakeGitHub) -> Non
     github.commits[BASE] = (OLD,)
     found = judged(github, measured(200, base=stored(200), ref=OLD))
     assert found.report.verdict.state is State.PASS
-    assert "by them (bbbbbbbbbb) this is blocked" in only_doubt(found)
+    assert "by them (`bbbbbbbbbb`) this is blocked" in only_doubt(found)
 
 
 def test_older_base_with_the_same_files_is_no_doubt(github: FakeGitHub) -> None:

@@ -56,6 +56,7 @@ def test_first_comment(flow: Flow, github: FakeGitHub) -> None:
     body = the_comment(github)
     assert verdict_of(body) == "blocked"
     assert "SELECT artists ran 200 times" in body
+    assert "somebody with write permission sets the label `perf-gate:accept`" in body
 
 
 def test_update_and_back_to_green(flow: Flow, github: FakeGitHub) -> None:
@@ -66,6 +67,7 @@ def test_update_and_back_to_green(flow: Flow, github: FakeGitHub) -> None:
     assert "ran 99 times" in the_comment(github)
     assert flow.push(green(), THIRD).code == 0
     assert verdict_of(the_comment(github)) == "pass"
+    assert "label" not in the_comment(github)
     assert [comment["id"] for comment in github.comments[PR]] == [first]
 
 
