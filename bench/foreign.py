@@ -28,7 +28,7 @@ from typing import Any
 
 from bench import _runs as runs
 
-VERSION = "3.18.0"
+VERSION = "3.17.2"
 CONFIGURATION = runs.ROOT / "tests" / "foreign" / "mlflow" / "perf-gate.toml"
 _IDENTITY = ["-c", "user.name=bench", "-c", "user.email=bench@example.invalid", "-c", "commit.gpgsign=false"]
 # The user interface's compiled pages: a third of the package, and nothing that a request here reads.
@@ -105,7 +105,7 @@ def made(repository: Path, place: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         names = [n for n in packed.namelist() if n.startswith("mlflow/") and not n.startswith(_LEFT_OUT)]
         packed.extractall(repository, names)
-    (repository / "requirements.txt").write_text(f"mlflow=={VERSION}\npsycopg2-binary==2.9.*\n")
+    (repository / "requirements.txt").write_text(f"mlflow=={VERSION}\npsycopg[binary]==3.*\n")
     (repository / ".gitignore").write_text("__pycache__/\n/mlruns/\n/mlartifacts/\n/*.db\n")
     shutil.copy(CONFIGURATION, repository)
     git(repository, "init", "--quiet", "--initial-branch", "main")
@@ -173,14 +173,14 @@ CHANGES = (
         answer="block",
         apply=tags_one_by_one,
         case="endpoints/runs",
-        causes=("FROM tags", "mlflow/store/"),
+        causes=("FROM tags", "mlflow/store/tracking/"),
     ),
     Change(
         name="index of parameters dropped",
         answer="block",
         apply=index_dropped,
         case="endpoints/run",
-        causes=("FROM params", "Seq Scan on params"),
+        causes=("FROM params", "index_params_run_uuid"),
     ),
 )
 
