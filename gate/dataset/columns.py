@@ -280,6 +280,10 @@ class Columns:
         base = None if other is None else self._plain(other)
         if other is None:
             return None
+        if base is None:
+            reason = f"{other.name} depends on it in turn, in a circle, or cannot be generated itself"
+            self._refuse(column, [f"after = {other.name}"], reason)
+            return None
         times = column.type in forms.TIMES
         comparable = other.type in (forms.TIMES if times else _NAMED_TYPES)
         if not isinstance(base, Packed) or not comparable or not (times or column.type in _NAMED_TYPES):
@@ -301,8 +305,7 @@ class Columns:
         if given.follows is None:
             return own
         other = self._other(column, given.follows, "follows")
-        source = None if other is None else self._plain(other)
-        numbers = source.source if isinstance(source, Packed) else None
+        numbers = self._followed(given)
         alike = isinstance(numbers, Lognormal) is (shape is Lognormal)
         if other is None or not isinstance(numbers, _FOLLOWED) or not alike:
             if other is not None:
@@ -311,6 +314,12 @@ class Columns:
             return own
         share = 1.0 if given.correlation is None else given.correlation
         return Coupled(own, numbers.stream, abs(share), opposed=share < 0)
+
+    def _followed(self, given: config.Column) -> Numbers | None:
+        """The numbers of the column that is followed."""
+        other = next((c for c in self._table.columns if c.name == given.follows), None)
+        source = None if other is None or other.generated else self._plain(other)
+        return source.source if isinstance(source, Packed) else None
 
     def _repeated(self, column: Column, given: config.Column) -> Source | None:
         """At most so many different values, chosen by a power law or evenly."""
@@ -615,6 +624,9 @@ class Columns:
         low, high = self._range(column, given)
         whole = forms.whole(column)
         shape = given.distribution or (suggested.shape if suggested and untouched else "uniform")
+        if given.follows is not None and given.distribution is None:
+            # Draws of the bell law and even ones have no ranks in common, so it takes the other's kind.
+            shape = "lognormal" if isinstance(self._followed(given), Lognormal) else "uniform"
         stream = self._draws(column, given, Lognormal if shape == "lognormal" else Uniform)
         if shape == "sequence":
             return self._packed(column, Sequence(int(low if given.low is not None else max(low, 1))))

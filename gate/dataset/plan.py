@@ -609,6 +609,8 @@ def _misfits_of_kind(column: Column, given: config.Column) -> Iterator[str]:
         yield f'distribution = "recent": only dates and timestamps have it, this is {column.declared}'
     if given.follows is not None and not (is_time or is_number):
         yield f"follows: only numbers and times can, this is {column.declared}"
+    if given.follows is not None and given.distribution == "sequence":
+        yield "follows: a sequence follows nothing"
     if given.after is not None and is_time and given.low is not None:
         yield f"low: {given.after} is what this column comes after"
     ways = [

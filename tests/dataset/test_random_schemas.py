@@ -196,7 +196,7 @@ TIMES = st.one_of(
 WHEN = st.sampled_from([{}, {}, {"state": ["on"]}, {"flag": [True]}, {"label": ["on", "off"]}])
 KINDS = {
     **dict.fromkeys(("state", "label"), TEXTS),
-    **dict.fromkeys(("low", "high", "ratio", "price", "place"), NUMBERS),
+    **dict.fromkeys(("low", "high", "ratio", "price"), NUMBERS),
     **dict.fromkeys(("first", "second", "day"), TIMES),
     "other_id": st.fixed_dictionaries({"distribution": st.sampled_from(["uniform", "zipf", "sequence"])}),
     "token": st.fixed_dictionaries({"distinct": st.integers(1, 40)}),
@@ -208,6 +208,9 @@ def specifications(draw):
     columns = {}
     for name in draw(st.lists(st.sampled_from(sorted(KINDS)), unique=True, max_size=6)):
         columns[name] = draw(KINDS[name]) | ({"when": when} if (when := draw(WHEN)) else {})
+    for when in [column.get("when", {}) for column in columns.values()]:
+        for name in when.keys() & {"state", "label"}:  # else nearly all would be refused for this alone
+            columns[name] = {"values": {"on": 2, "off": 1}}
     column = draw(st.sampled_from(["parent_id", "other_id"]))
     law = draw(st.sampled_from(["zipf", "uniform", "lognormal"]))
     per = {"table": "parents", "column": column, "mean": 7.5, "min": draw(st.integers(0, 3)), "max": 40}
