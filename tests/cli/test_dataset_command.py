@@ -188,6 +188,15 @@ def test_shape_writes_a_specification(project, called, mine, tmp_path):
     assert tomllib.loads((tmp_path / "shape.toml").read_text())["dataset"]["production"]["items"] == 1_200
 
 
+def test_what_a_url_demands_of_the_connection_is_honoured(project, called, mine, monkeypatch):
+    """The server here has no certificate: whoever asks for one to be verified gets no connection."""
+    monkeypatch.setenv("PGSSLMODE", "prefer")  # put back at the end
+    code, _, err = called("verify", "--url", f"{mine}?sslmode=verify-full")
+    assert code == 3
+    assert "SSL" in err
+    assert called("seed", "--url", f"{mine}?sslmode=disable", "--keep-rows")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
