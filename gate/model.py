@@ -543,9 +543,16 @@ class SideRun:
     evidence: tuple[Evidence, ...] = ()
     smaller: tuple[Evidence, ...] = ()
     worse: tuple[Accept, ...] = ()
+    _found: dict[tuple[Case, str], Sample] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        for sample in self.samples:
+            self._found.setdefault((sample.case, sample.metric.name), sample)
 
     def sample(self, case: Case, metric: str) -> Sample | None:
-        return next((s for s in self.samples if s.case == case and s.metric.name == metric), None)
+        return self._found.get((case, metric))
 
     def has(self, case: Case) -> bool:
         return any(planned.case == case for planned in self.cases)

@@ -69,6 +69,8 @@ def _rows(
     rows: list[Comparison] = []
     errors = head.sample(planned.case, ERRORS.name)
     before = base.sample(planned.case, ERRORS.name) if base else None
+    if errors is None and known and not any(sample.case == planned.case for sample in head.samples):
+        return [_missing(planned.case, base)]  # planned, and then nothing of it was measured
     if errors is not None and errors.skipped:
         # What base ran and head skips is as little measured as what head has deleted.
         ran = known and not (before is not None and before.skipped)

@@ -16,6 +16,7 @@ import dataclasses
 import itertools
 import math
 import statistics
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -456,6 +457,11 @@ def _growth(difference: float) -> float:
     return math.expm1(min(difference, 200.0))
 
 
+def _finite(value: float) -> float:
+    """The value, or the largest number there is: a saved run may hold any, and JSON knows no infinity."""
+    return math.copysign(min(abs(value), sys.float_info.max), value)
+
+
 def _percent(difference: float) -> str:
     return _signed(abs(difference)).removeprefix("+")
 
@@ -482,7 +488,7 @@ def _row(run: Run, case: Case, label: str, rule: TimingRule, decision: Decision)
         kind=Kind.TIMING,
         base=series.base if centre else None,
         head=series.head if centre else None,
-        delta=series.base * _growth(centre.estimate) if centre else None,
+        delta=_finite(series.base * _growth(centre.estimate)) if centre else None,
         ratio=ratio,
         interval=interval,
         outcome=decision.outcome,

@@ -133,7 +133,8 @@ def plural(n: int, word: str) -> str:
 
 def clean(text: str, limit: int = NAME_LIMIT) -> str:
     """Foreign text on one line: U+FFFD for what is not seen (line ends too), cut at the end."""
-    return cut("".join(map(_seen, text)), limit)
+    # Cut before each character is looked at: a stranger's text may have millions.
+    return cut("".join(map(_seen, text[: limit + 1])), limit)
 
 
 def flat(text: str, limit: int) -> str:
@@ -153,7 +154,8 @@ def _seen(character: str) -> str:
 
 def lines(text: str, limit: int) -> str:
     """Foreign text of several lines, cut to `limit` characters; line ends stay, tabs become spaces."""
-    kept = text.replace("\r\n", "\n").replace("\t", "    ").split("\n")
+    # A line end may be two characters; what is left over is cut again.
+    kept = text[: 2 * limit + 2].replace("\r\n", "\n").replace("\t", "    ").split("\n")
     return cut("\n".join("".join(map(_seen, line)) for line in kept), limit)
 
 

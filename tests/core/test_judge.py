@@ -204,6 +204,14 @@ def test_a_case_that_is_gone_blocks() -> None:
     assert report.verdict.reasons == ("endpoints/save: was measured on base and is missing on head",)
 
 
+def test_a_case_that_was_planned_and_never_measured_is_missing() -> None:
+    """A run without a sample of it is no run in which it did not get worse."""
+    stored = side("base", {LIST: GOOD}, stored=True)
+    empty = dataclasses.replace(side("head", {LIST: GOOD}), samples=())
+    report = judge(run(empty, known=(LIST,)), Context(config=None, stored=stored))
+    assert (report.verdict.state, report.comparisons[0].outcome) == (State.BLOCKED, Outcome.MISSING)
+
+
 def test_a_case_that_is_gone_from_the_edited_baseline_too_is_accepted() -> None:
     """Removing the stored row in the same change is the reviewed way to remove a case."""
     stored = side("base", {LIST: GOOD, SAVE: GOOD}, stored=True)

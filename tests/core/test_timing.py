@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gate.model import (
@@ -665,6 +665,7 @@ anything = st.lists(
 )  # also zero, negative, infinite and not a number
 
 
+@example(base=[[4.9e221], [], [], [8e-283]], head=[[1.0], [], [], [2e113]], rule=BENCHMARKS)
 @given(
     anything, anything, st.sampled_from([BENCHMARKS, ENDPOINTS, dataclasses.replace(BENCHMARKS, allowed=0.0)])
 )
