@@ -207,7 +207,7 @@ class Gate:
         change.apply(self.repository)
         git(self.repository, "add", "--all")
         git(self.repository, "commit", "--quiet", "--allow-empty", "--message", change.name)
-        file = self.repository.with_name("report.json")
+        file = self.repository.with_name(change.name.replace(" ", "-").replace(",", "") + ".json")
         file.unlink(missing_ok=True)
         options = ["--services", self.services, "--time-budget", "0", "--json", str(file)]
         code, said, seconds = self._called("run", *options)
