@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.conftest import Project, counts
 
 pytestmark = [
-    pytest.mark.services,
+    pytest.mark.e2e,
     pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="needs node and npm"),
 ]
 WORKSHOP = Path(__file__).parent / "node"
