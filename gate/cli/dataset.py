@@ -17,7 +17,7 @@ from gate.cli.options import config_option, option
 from gate.cli.prepared import Prepared
 from gate.cli.run import from_flags
 from gate.cli.services import provider_option
-from gate.cli.sides import Workshop, _database
+from gate.cli.sides import Workshop, migrated_database
 from gate.cli.sources import configuration, read_sources, read_suites
 from gate.cli.terminal import progress, say, width
 from gate.config import Config
@@ -73,7 +73,7 @@ def preview_(tables: tuple[str, ...], config: str, provider: str, scale: float |
             raise ConfigError(
                 f"no rows are generated for {unknown[0]!r}", hint=f"there are {', '.join(sorted(known))}"
             )
-        found = preview(made.server, _database(made.side), made.plan, shown=rows, only=tables)
+        found = preview(made.server, migrated_database(made.side), made.plan, shown=rows, only=tables)
     say("\n\n".join("\n".join(_previewed(each)) for each in found) + "\n")
     if made.plan.left:
         click.echo(f"left as the migrations leave them: {', '.join(made.plan.left)}", err=True)

@@ -155,13 +155,13 @@ class Workshop:
         server = side.running.postgres
         with self.clock.phase("seed", f"seeding {plan.rows:,} rows to see what grows with the data"):
             build = dataset.find(server, plan.key)
-            template = build or dataset.build(server, _database(side), plan, notify=self.clock.notify)
+            template = build or dataset.build(server, migrated_database(side), plan, notify=self.clock.notify)
         return dataclasses.replace(side, template=template)
 
     @contextmanager
     def migrating(self, side: Prepared, *, share: float = 1.0) -> Iterator[Callable[[], dataset.DataPlan]]:
         """Begins to migrate an empty database. Calling awaits it, and gives what belongs into its tables."""
-        server, name, database = side.running.postgres, side.name, _database(side)
+        server, name, database = side.running.postgres, side.name, migrated_database(side)
         self.clock.notify(f"migrating {name}")
         dataset.create(server, database)
         live = side.side(server, database, side.running.redis(name))
@@ -173,9 +173,15 @@ class Workshop:
                     migrated()
                 self._migrated[name] = side.running
                 own = self.sources.config.dataset
-                spec = dataset.fitting(server, database, own) if name == "base" else side.config.dataset
+                # Head's specification is both sides', and so are the files that it names.
+                files = self.scratch / "head" / Path(self.sources.path).parent
+                spec = (
+                    dataset.fitting(server, database, own, directory=files)
+                    if name == "base"
+                    else side.config.dataset
+                )
                 scale = side.config.dataset.scale * (self.options.scale or 1.0) * share
-                plan = dataset.describe(server, database, spec, scale=scale)
+                plan = dataset.describe(server, database, spec, scale=scale, directory=files)
                 for note in plan.notes:
                     self.clock.notify(f"{name}: {note}")
                 return plan
@@ -211,7 +217,7 @@ class Workshop:
             with self.migrating(side) as migrated:
                 migrated()
         self.clock.notify(f"seeding {plan.rows:,} rows")
-        template = dataset.build(running.postgres, _database(side), plan, notify=self.clock.notify)
+        template = dataset.build(running.postgres, migrated_database(side), plan, notify=self.clock.notify)
         if running.keeps_data:
             self._unsaved.append((running, plan.key))
         return template
@@ -259,7 +265,7 @@ def given_servers(environ: Mapping[str, str]) -> services.Given | None:
     return services.Given(postgres=postgres, redis=tuple(url.strip() for url in redis.split(",")))
 
 
-def _database(side: Prepared) -> str:
+def migrated_database(side: Prepared) -> str:
     return f"migrated_{side.name}"
 
 

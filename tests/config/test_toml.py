@@ -97,8 +97,8 @@ def test_date_without_quotes_is_text() -> None:
         (
             'timeout = "10s"',
             "zzz = 3",
-            "unknown key 'zzz' in suites.endpoints; valid keys: headers, login, request, requests, rounds, "
-            "routes, timeout, warmup",
+            "unknown key 'zzz' in suites.endpoints; valid keys: growth, headers, login, request, requests, "
+            "rounds, routes, timeout, warmup",
         ),
         (
             "version = 18",
