@@ -173,7 +173,7 @@ CHANGES = (
         answer="block",
         apply=tags_one_by_one,
         case="endpoints/runs",
-        causes=("FROM tags", "mlflow/store/tracking/"),
+        causes=("FROM tags WHERE $1::VARCHAR = tags.run_uuid ran",),
     ),
     Change(
         name="index of parameters dropped",
