@@ -130,7 +130,7 @@ def _confirm(plan: Plan, run: Run) -> Visits | Done:
     due = {m.case for m in chosen if sum(m.case in pair.cases for pair in done) < m.pairs}
     if not due or spent(run) + _Costs(plan, run).pair(due) > plan.time_budget:
         return Done()
-    suspects = {m.case for m in chosen if m.flagged}
+    suspects = {m.case for m in chosen if m.flagged} - set(plan.excused)
     if suspects and not due & suspects and _blocks(plan, run, suspects):
         return Done()  # what is left could not change the verdict, and whoever waits has something to mend
     timed = tuple(each.case for each in plan.timed if each.case in due)

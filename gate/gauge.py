@@ -24,7 +24,9 @@ from gate.model import (
 from gate.stats import Centre, holm, trimmed
 
 ENOUGH = 8  # pairs
-LEVEL = 0.01  # chance that anything at all is called worse in a clean run, by the test alone
+# Chance that anything at all is called worse in a clean run, by the test alone: half of that of times,
+# for no confirm looks again.
+LEVEL = 0.005
 CONFIDENCE = 0.95  # of either bound that is shown
 MEGABYTE = 2.0**20
 # Bytes a request that a process may grow by, and what a peak may rise by at least, whatever base's is.

@@ -238,12 +238,14 @@ class Command:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warmth:
     """SQL statements of one request by what its cache holds: cold, nothing; warm, what the same request
-    left a moment ago; crowd: of `size` such requests at once on an empty cache, together."""
+    left a moment ago; crowd: of `size` such requests at once on an empty cache, together. found: keys that
+    the warm request found and the cold one did not."""
 
     cold: float
     warm: float
     crowd: float
     size: int
+    found: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -481,7 +483,8 @@ class Plan:
     screen: pairs of the screen. untimed: why nothing is timed side by side, where something could be.
     unmeasured: why base could not be measured, where it should have been; empty otherwise.
     growth: share of the data set on which reading endpoints are counted once more; 0 leaves it out.
-    production: how large tables are there, as far as it is declared.
+    production: how large tables are there, as far as it is declared. excused: cases of which a slower time is
+    accepted, so that it decides nothing.
     """
 
     against: str
@@ -500,6 +503,7 @@ class Plan:
     unmeasured: str = ""
     growth: float = 0.0
     production: tuple[Production, ...] = ()
+    excused: tuple[Case, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

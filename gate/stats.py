@@ -23,6 +23,7 @@ from gate.model import (
     ERRORS,
     METRICS,
     PYTHON_CALLS,
+    REDIS_KEYS,
     Case,
     Caveat,
     Comparison,
@@ -81,12 +82,18 @@ def _rows(
             continue
         mine = head.sample(planned.case, name)
         theirs = base.sample(planned.case, name) if base and known else None
-        mine, theirs = _idle(errors, mine, theirs), _idle(before if known else None, theirs, mine)
+        counted = (head.seen(planned.case), base.seen(planned.case) if base and known else None)
+        mine, theirs = (
+            _idle(errors if counted[0] else None, mine, theirs),
+            _idle(before if counted[1] else None, theirs, mine),
+        )
         if mine is None:
             continue
         if theirs is not None:
             rows.append(exact(planned, theirs, mine))
-        elif metric != PYTHON_CALLS:  # no file holds it, so that nothing is missing
+        elif metric == PYTHON_CALLS or (metric == REDIS_KEYS and before is not None):
+            continue  # no file holds the one, and those of an earlier version not the other
+        else:
             rows.append(_alone(planned, mine, known=known and not failing, reason=reason))
     return rows
 
@@ -96,12 +103,16 @@ def _idle(errors: Sample | None, own: Sample | None, others: Sample | None) -> S
 
     errors: of the side that `own` is of. It says whether the side was counted, and did not fail.
     """
-    if own is not None or others is None or errors is None or errors.case.suite != "benchmarks":
+    some = own or others
+    if some is None or errors is None or errors.case.suite != "benchmarks" or some.metric == PYTHON_CALLS:
         return own
-    if others.metric == PYTHON_CALLS or errors.skipped or max(errors.values) > 0:
-        return None
-    points = tuple(point._replace(value=0.0) for point in errors.points[: len(others.points)])
-    return dataclasses.replace(others, side=errors.side, points=points, caveats=())
+    if errors.skipped or max(errors.values) > 0:
+        return own
+    # Also a pass in which the services were left alone is one in which they did nothing.
+    missing = len(errors.points) - len(own.points if own else ())
+    idle = tuple(point._replace(value=0.0) for point in errors.points[: max(0, missing)])
+    points = (own.points if own else ()) + idle
+    return dataclasses.replace(some, side=errors.side, points=points, caveats=own.caveats if own else ())
 
 
 def exact(planned: PlannedCase, base: Sample, head: Sample) -> Comparison:

@@ -156,6 +156,8 @@ def _cached(evidence: Evidence, label: str, unprotected: int) -> Iterator[_Seen]
     if seen is None or not seen.cold:
         return
     queries = f"{number(seen.cold)} " + ("query" if seen.cold == 1 else "queries")
+    if seen.warm >= seen.cold and not seen.found:
+        return  # a session or a queue is read alike each time, and is no cache
     if seen.warm >= seen.cold:
         told = f"{label}: looks into Redis, and the same request once more still runs {queries}"
         yield _Seen(USELESS_CACHE, case, "cache", told)
@@ -241,12 +243,14 @@ def _all_growing(head: SideRun, base: SideRun | None, policy: Policy, plan: Plan
         return
     labels = {planned.case: planned.label for planned in head.cases}
     before = {(case, s.fingerprint): e for case, s, e in _exponents(base, plan.growth)} if base else {}
-    known = {seen.case for seen in base.smaller} if base else set()
+    counted = [seen for seen in base.smaller if not seen.failure] if base else []
+    known = {(seen.case, statement.fingerprint) for seen in counted for statement in seen.statements}
     for case, statement, power in _exponents(head, plan.growth):
         if power < _GROWING:
             continue
         was = before.get((case, statement.fingerprint), 0.0)
-        since = _Since.HEAD if case in known else _Since.UNKNOWN
+        # A statement that is written anew may have read as much before.
+        since = _Since.HEAD if (case, statement.fingerprint) in known else _Since.UNKNOWN
         since = _Since.BASE if was >= _GROWING / 2 else since
         blocks, rows = (number(round(value, 1)) for value in (statement.blocks, statement.rows))
         text = f"{labels.get(case, str(case))}: {brief(statement.text)} reads {blocks} blocks for {rows} rows"

@@ -60,8 +60,9 @@ class BenchmarkPair:
             if name in self.databases:
                 continue
             server = prepared.running.postgres
-            clone = dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}_benchmarks")
-            self.databases[name] = self.stack.enter_context(clone)
+            with starting(name):
+                clone = dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}_benchmarks")
+                self.databases[name] = self.stack.enter_context(clone)
             if self.rig.whole and self.step.pair == 1:
                 self.stack.push(self.account.stocktaking(server, self.databases[name], name))
 
@@ -134,10 +135,11 @@ class BenchmarkPair:
     def _count(self, case: Case, name: SideName, *, only: bool) -> Evidence | None:
         """What the services do for a few calls, per call; nothing where the benchmark ends before."""
         worker, counter, seen = self.workers[name], self.counters[name], self.account.seen[name]
+        first = counter.look()
         with self.account.warming():
             if not self._ask(name, lambda: worker.fence(only=only)):
                 return None
-        before = counter.look()
+        before = counter.since(first)
         started = time.monotonic()
         counted = self._ask(name, worker.count)
         if counted is None:
@@ -151,8 +153,8 @@ class BenchmarkPair:
         for metric, values in ((TIME, counted.values), (CPU, counted.cpu)) if not only else ():
             if values:
                 seen.add(case, metric, values)
-        # To be compared with the other side's alone, and not worth seconds.
-        traced = idle and not counted.values and counted.calls > 1 and len(self.workers) > 1
+        # To be compared with the other side's alone.
+        traced = idle and not counted.values and len(self.workers) > 1
         if traced and (calls := self._ask(name, worker.trace)) is not None:
             seen.add(case, PYTHON_CALLS, [calls])
         return Evidence(

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from gate.config import Endpoints
 from gate.errors import MeasurementError
 from gate.model import SQL_CALLS, Case, Evidence, Side, Warmth
-from gate.probes.counts import Counter, Snapshot
+from gate.probes.counts import Counter
 from gate.suites import endpoints
 from gate.suites.endpoints import Resolved
 
@@ -58,12 +58,14 @@ def _seen(
 
         counter.empty_redis()
         worker = opened()
-        calls = []
+        calls, hits = [], []
         for _ in ("cold", "warm"):  # the same request: a reader's list begins anew at each `next`
             before = counter.snapshot()
             if worker.visit(1).failures:
                 return None
-            calls.append(_calls(counter, before))
+            work = counter.work(before, counter.snapshot(), 1)
+            calls.append(work.values[SQL_CALLS.name])
+            hits.append(work.hits)
             worker.next()
         counter.empty_redis()
         crowd = [opened() for _ in range(CROWD)]
@@ -73,8 +75,6 @@ def _seen(
         if any(answer.failures for answer in answers):
             return None
         cold, warm = calls
-        return Warmth(cold=cold, warm=warm, crowd=_calls(counter, before), size=CROWD)
-
-
-def _calls(counter: Counter, before: Snapshot) -> float:
-    return counter.work(before, counter.snapshot(), 1).values[SQL_CALLS.name]
+        together = counter.work(before, counter.snapshot(), 1).values[SQL_CALLS.name]
+        found = max(0.0, hits[1] - hits[0])
+        return Warmth(cold=cold, warm=warm, crowd=together, size=CROWD, found=found)

@@ -63,7 +63,7 @@ def measure_pair(step: Visits, sides: Mapping[SideName, Prepared], plan: Plan, *
             )
             served = EndpointPair(step, started, plan, requests, rig=rig, account=account, padding=padding)
             if requests and tests:
-                # Cloned for while applications start, and started while they stop.
+                # Cloned for while applications start, and started while their clones are dropped.
                 served.measure(meanwhile=benched.clone, last=benched.begin)
             elif requests:
                 served.measure()

@@ -284,8 +284,13 @@ class EndpointPair:
         if config is None or not (cases := caching(seen.evidence, readers)):
             return
         move(one.side.pids, self.rig.cores.available)
-        with one.blamed():
+        try:
             found = warmth(cases, one.side, config, counter=one.counter, resolved=self.rig.resolved)
+        except (
+            WorkerDied
+        ) as died:  # of ten requests at once; everything is measured, and nothing hangs on this
+            self.rig.clock.notify(f"the application of {one.side.name} did not survive a crowd: {died}")
+            return
         seen.evidence = [dataclasses.replace(each, warmth=found.get(each.case)) for each in seen.evidence]
 
     def _time(

@@ -138,6 +138,7 @@ class Gate:
         cases, theirs = self._collected(head, base)
         plan = settle_base(self._plan(head, cases), self.sources.stored, self._key(head))
         plan = dataclasses.replace(plan, untimed=untimed or "", production=self._production())
+        plan = dataclasses.replace(plan, excused=self._excused())
         if base is None or theirs is None:
             plan, base = self._counted_base(plan, head)
         else:
@@ -360,17 +361,24 @@ class Gate:
             database = beside.enter_context(workshop.looking(head))
             heads = workshop.collecting(head, database, beside)
             bases: Callable[[], Collected] = tuple
-            if base is not None:
-                bases = workshop.collecting(base, beside.enter_context(workshop.looking(base)), beside)
+            failed: GateError | None = None
+            try:
+                if base is not None:
+                    bases = workshop.collecting(base, beside.enter_context(workshop.looking(base)), beside)
+            except GateError as error:
+                failed = error
             self.rig.resolved = resolve(head, database)
             cases = heads()
             if not self._chosen(cases):
                 return cases, ()
             try:
-                return cases, bases()
+                found = bases()
             except GateError as error:
-                self._give_up_base(error)
-                return cases, None
+                failed = error
+            if failed is None:
+                return cases, found
+            self._give_up_base(failed)
+            return cases, None
 
     def _give_up_base(self, error: GateError) -> None:
         self.clock.notify(f"base could not be measured: {error.message}")
@@ -447,6 +455,11 @@ class Gate:
     def policy(self) -> Policy:
         """In CI base's, so that a pull request cannot loosen its own gate."""
         return judging(self.sources, self.options).policy
+
+    def _excused(self) -> tuple[Case, ...]:
+        """Cases whose slower time this pull request accepts, as far as its baselines say so."""
+        edited = self.sources.edited
+        return tuple(dict.fromkeys(each.case for each in edited.worse)) if edited else ()
 
     def _production(self) -> tuple[Production, ...]:
         spec = self.sources.config.dataset

@@ -128,11 +128,17 @@ class Workshop:
         Migrations may get in each other's way (both make the same role): what fails beside one that does
         not is tried again alone.
         """
+        begun: list[Callable[[], dataset.DataPlan] | GateError] = []
         outcomes: list[dataset.DataPlan | GateError] = []
         with ExitStack() as stack:
-            for migrated in [stack.enter_context(self.migrating(side)) for side in sides]:
+            for side in sides:
                 try:
-                    outcomes.append(migrated())
+                    begun.append(stack.enter_context(self.migrating(side)))
+                except GateError as error:
+                    begun.append(error)
+            for migrated in begun:
+                try:
+                    outcomes.append(migrated if isinstance(migrated, GateError) else migrated())
                 except GateError as error:
                     outcomes.append(error)
         again = any(isinstance(outcome, dataset.DataPlan) for outcome in outcomes)

@@ -92,8 +92,11 @@ class _Elements(HTMLParser):
         self.found[self._open[-1]] += len(data.encode())
 
 
-def _elements(text: str) -> Counter[str]:
+def _elements(text: str) -> Counter[str] | None:
     parser = _Elements()
-    parser.feed(text)
-    parser.close()
+    try:
+        parser.feed(text)
+        parser.close()
+    except AssertionError:  # how it says that a declaration is none
+        return None
     return parser.found

@@ -380,7 +380,7 @@ def home_of(paths: Sequence[str], directory: str) -> Path:
 
 def _definition(test: Benchmark) -> str:
     """Changes with how a benchmark is measured too: what it was counted by before says nothing now."""
-    return hashlib.sha256(f"counted {test.id}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"counted twice {test.id}".encode()).hexdigest()[:16]
 
 
 class _Suite:

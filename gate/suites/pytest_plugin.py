@@ -47,7 +47,7 @@ import pytest
 TARGET = 0.01  # seconds of a round: long against the hand-over of the turn, short against a slow spell
 WARM = 2  # rounds before the measured ones
 SLOW = 0.5  # seconds after which one warm round is enough
-COUNT_WARM, COUNTED = 2, 4  # calls before those that are counted, and those
+COUNT_WARM, COUNTED = 2, 2  # calls before those that are counted, and those; however long they take
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -318,12 +318,11 @@ class Turns:
 
     def count(self, call: Callable[[], Any]) -> None:
         """So many calls between two looks of the gate, after some that leave caches and connections warm."""
-        seconds = [_round(call, 1, True)[0] for _ in range(COUNT_WARM)]
+        _round(call, COUNT_WARM, True)
         self.say(kind="fenced")
         if self.told() is not None:
-            calls = 1 if seconds[-1] > SLOW else COUNTED
-            _round(call, calls, True)
-            self.say(kind="counted", calls=calls, values=[], cpu=[], more=True)
+            _round(call, COUNTED, True)
+            self.say(kind="counted", calls=COUNTED, values=[], cpu=[], more=True)
 
     def arrive(self) -> dict[str, Any] | None:
         """A test has come to its first call; `told` what to do there."""

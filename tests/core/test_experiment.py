@@ -166,6 +166,8 @@ def test_a_suspect_that_blocks_ends_the_confirm() -> None:
     assert asked(after_pairs(8, 1.1)).timed == (ONE, TWO)
     assert after_pairs(24, 1.1) == Done()
     assert asked(after_pairs(24, 1.04)).timed == (TWO,)
+    whole = dataclasses.replace(whole, excused=(ONE,))
+    assert asked(after_pairs(24, 1.1)).timed == (TWO,)
 
 
 def test_the_confirm_is_cut_by_the_time_budget_and_suspects_come_first() -> None:

@@ -120,5 +120,5 @@ def test_seven_pairs_are_too_few_for_a_row() -> None:
 
 
 def test_a_case_that_stands_is_not_drawn_in_by_one_that_falls() -> None:
-    worse, same = judged("memory.growth", noisy(0), noisy(10_000), cases=2)
+    worse, same = judged("memory.growth", noisy(0), noisy(10_000, 0.05), cases=2)
     assert (worse.outcome, same.outcome) == (Outcome.REGRESSED, Outcome.EQUIVALENT)

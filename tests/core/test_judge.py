@@ -111,6 +111,19 @@ def test_a_benchmark_that_failed_did_not_ask_less() -> None:
     assert [r.metric for r in report.comparisons] == ["errors"]
 
 
+def test_a_benchmark_that_asks_in_one_pass_only_is_not_worse_each_time() -> None:
+    """The pass without a query counts as none: its smallest value is 0, as base's."""
+    report = judged({"errors": [0, 0], "sql.calls": [5]}, {"errors": [0, 0]}, case=BENCH)
+    assert report.verdict.state is State.PASS
+    assert [f.name for f in report.findings] == ["became-nondeterministic"]
+
+
+def test_keys_that_an_older_file_does_not_hold_are_unknown() -> None:
+    """And nothing is said of them."""
+    report = judged(GOOD | {"redis.keys": [0, 0]}, GOOD)
+    assert (report.verdict.state, report.coverage.rows) == (State.PASS, 4)
+
+
 def test_blocks_of_a_benchmark_that_writes_only_warn() -> None:
     """No table says that it writes; its WAL does."""
     base = {"errors": [0, 0], "sql.blocks": [100, 100], "sql.wal_records": [9, 9]}

@@ -145,7 +145,7 @@ def cached(
     name: SideName, cold: float, warm: float, crowd: float, *, hits: float = 1.0, looked: bool = True
 ) -> SideRun:
     plain = side(name, {page(10): [statement(SONGS, 1, rows=10)]})
-    seen = Warmth(cold=cold, warm=warm, crowd=crowd, size=10) if looked else None
+    seen = Warmth(cold=cold, warm=warm, crowd=crowd, size=10, found=hits) if looked else None
     evidence = [dataclasses.replace(each, warmth=seen, hits=hits) for each in plain.evidence]
     return dataclasses.replace(plain, evidence=tuple(evidence))
 
@@ -171,6 +171,16 @@ def test_ten_at_once_on_an_empty_cache(base: SideRun, level: Level) -> None:
     (found,) = structural(cached("head", 3, 0, 30), base, Policy())
     assert (found.name, found.level) == ("stampede", level)
     assert "10 requests at once on an empty cache run 30 queries, one alone 3" in found.text
+
+
+def test_a_session_is_no_cache() -> None:
+    """It is looked up alike each time, and saves nothing that it promised."""
+    session = cached("head", 3, 3, 30)
+    evidence = [
+        dataclasses.replace(each, warmth=Warmth(cold=3, warm=3, crowd=30, size=10))
+        for each in session.evidence
+    ]
+    assert told(dataclasses.replace(session, evidence=tuple(evidence)), None) == []
 
 
 def test_a_new_cache_without_protection_is_no_worse_than_none() -> None:
@@ -250,6 +260,12 @@ def growing(name: SideName, small: float, large: float, *, rows: float = 10) -> 
     return dataclasses.replace(several[0], smaller=several[1].evidence)
 
 
+def failing(run: SideRun) -> SideRun:
+    return dataclasses.replace(
+        run, smaller=tuple(dataclasses.replace(each, failure="status 500") for each in run.smaller)
+    )
+
+
 GROWTH = Plan(
     against="auto",
     cases=(),
@@ -275,11 +291,19 @@ def test_a_statement_that_reads_more_of_more_data_is_found_and_predicted() -> No
     [
         (growing("head", 100, 400), growing("base", 100, 400), [Level.NOTE]),
         (growing("head", 100, 400), clean("base"), [Level.NOTE]),
+        (growing("head", 100, 400), failing(growing("base", 30, 30)), [Level.NOTE]),
         (growing("head", 30, 34), growing("base", 30, 30), []),
         (growing("head", 1, 4), growing("base", 1, 1), []),
         (growing("head", 100, 400, rows=3), growing("base", 30, 30), []),
     ],
-    ids=["as on base", "base not counted on less", "an index", "a handful of blocks", "a larger result"],
+    ids=[
+        "as on base",
+        "base not counted on less",
+        "base failed there",
+        "an index",
+        "a handful of blocks",
+        "a larger result",
+    ],
 )
 def test_growth_that_is_none_or_not_new(head: SideRun, base: SideRun, levels: list[Level]) -> None:
     found = structural(head, base, Policy(slow_statement=1), plan=GROWTH)
