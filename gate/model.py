@@ -224,7 +224,7 @@ class Statement:
     temp_blocks: float = 0.0
     wal_records: float = 0.0
     transaction: bool = False
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

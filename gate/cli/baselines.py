@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import os
 import tempfile
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
@@ -114,13 +115,21 @@ def head_of(report: Report) -> SideRun:
 
 
 def named_cases(names: tuple[str, ...], *sides: SideRun | None) -> frozenset[Case]:
-    """The cases meant on the command line. Raises ConfigError with the nearest names."""
+    """The cases meant on the command line: by whole names, by "suite/name" with all their parameters, or by
+    globs in which brackets stand for themselves. Raises ConfigError with the nearest names."""
     there = {str(planned.case): planned.case for side in sides if side for planned in side.cases}
-    unknown = [name for name in names if name not in there]
-    if unknown:
+    meant = {
+        name: [
+            case
+            for text, case in there.items()
+            if name in (text, f"{case.suite}/{case.name}") or fnmatchcase(text, name.replace("[", "[[]"))
+        ]
+        for name in names
+    }
+    if unknown := [name for name, cases in meant.items() if not cases]:
         near = [match for name in unknown for match in difflib.get_close_matches(name, there, n=3)]
         raise ConfigError(
             f"no such case: {', '.join(unknown)}",
             hint=f"did you mean {', '.join(near)}?" if near else "name cases as the report does: suite/name",
         )
-    return frozenset(there[name] for name in names)
+    return frozenset(case for cases in meant.values() for case in cases)

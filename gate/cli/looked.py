@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -33,7 +34,7 @@ CASES = 6  # looked into, those that block first
 COUNTED, SLOWER = 1.0, 3.0
 VISITS = 10  # a side at an endpoint, in turns with the other one
 TURNS = 1000  # of them at a benchmark, whose rounds are short
-BUDGET = 60.0  # seconds after which no further case is begun
+BUDGET = 60.0  # seconds after which no further case of a suite is begun
 # Plans and functions kept of a case, and lines and characters of each: a comment has no room for more.
 MOST, LONGEST, WIDEST = 3, 60, 200
 REQUESTS = 3  # of which the plans are read
@@ -54,14 +55,18 @@ class _Seen:
     missing: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Terms:
-    """What every look of a run shares. deadline: by the monotonic clock."""
+    """What every look of a suite shares. deadline: by the monotonic clock, set once everything has started:
+    a slow start takes nothing from it."""
 
     plan: Plan
     rig: Rig
     writes: Collection[Case]
-    deadline: float
+    deadline: float = math.inf
+
+    def begun(self) -> None:
+        self.deadline = time.monotonic() + BUDGET
 
 
 @dataclass(slots=True)
@@ -118,14 +123,13 @@ def look_into(
     writes = {planned.case for planned in plan.cases if planned.writes}
     readers_first = sorted(cases, key=lambda case: case in writes)
     todo = {case: SLOWER if case in slower else COUNTED for case in readers_first}
-    deadline = time.monotonic() + BUDGET
     for suite, look in (("endpoints", _served), ("benchmarks", _benched)):
         mine = {case: seconds for case, seconds in todo.items() if case.suite == suite}
         if not mine:
             continue
         try:
             with ExitStack() as stack:
-                watched = look(mine, sides, _Terms(plan, rig, writes, deadline), stack)
+                watched = look(mine, sides, _Terms(plan, rig, writes), stack)
                 time.sleep(stacks.SETTLED)
                 found += [_explained(case, watched, touched) for case in mine]
         except (GateError, WorkerDied, OSError) as error:
@@ -186,6 +190,7 @@ def _served(
     for name, one in watched.items():
         one.side = started[name].ready()
     workers = {name: _asking(one, tuple(cases), rig, stack) for name, one in watched.items()}
+    terms.begun()
     for case, seconds in cases.items():
         if time.monotonic() > terms.deadline:
             break
@@ -242,6 +247,7 @@ def _benched(
         log = one.prepared.logs / f"{name}-look-benchmarks.log"
         workers[name] = benchmarks.open_benchmarks(one.side, config, cases=tuple(cases), log=log, seed=_SEED)
         stack.callback(workers[name].close)
+    terms.begun()
     for case, seconds in cases.items():
         if time.monotonic() > terms.deadline:
             break
