@@ -103,11 +103,23 @@ def conclusion(results: Results, planted: Sequence[Patch]) -> int:
     print()
     print(runs.table(header, rows))
     print()
+    memory = [
+        row
+        for patch in planted
+        for line in results.complete(patch=patch.path.stem)
+        for row in memory_of(line)
+    ]
+    print(f"memory: {sum(row[0] != 'equivalent' for row in memory)} of {len(memory)} rows are not equal")
     for patch in planted:
         print(f"{patch.kind}: " + "; ".join(by_case(results, patch)))
     for fault in faults:
         print(f"too few: {fault}")
     return 1 if faults or not rows else 0
+
+
+def memory_of(line: Line) -> list[list[Any]]:
+    """Outcome and bytes of each row; no planted change keeps any."""
+    return list(line.get("memory", {}).values())
 
 
 def row_of(results: Results, patch: Patch, found: Sequence[dict[str, Any] | None], caught: int) -> list[str]:

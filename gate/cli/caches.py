@@ -20,7 +20,7 @@ CROWD = 10  # requests at once
 
 
 def caching(evidence: Sequence[Evidence], readers: Collection[Case]) -> tuple[Case, ...]:
-    """The reading cases that look into Redis and ask the database, in any request of theirs."""
+    """The reading cases that look into Redis."""
     looking = [seen for seen in evidence if (seen.hits or seen.misses) and not seen.failure]
     return tuple(seen.case for seen in looking if seen.case in readers)
 

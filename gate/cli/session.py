@@ -137,8 +137,9 @@ class Gate:
         head, base = self._with_data(head, base)
         cases, theirs = self._collected(head, base)
         plan = settle_base(self._plan(head, cases), self.sources.stored, self._key(head))
-        plan = dataclasses.replace(plan, untimed=untimed or "", production=self._production())
-        plan = dataclasses.replace(plan, excused=self._excused())
+        plan = dataclasses.replace(
+            plan, untimed=untimed or "", production=self._production(), excused=self._excused()
+        )
         if base is None or theirs is None:
             plan, base = self._counted_base(plan, head)
         else:
@@ -457,9 +458,10 @@ class Gate:
         return judging(self.sources, self.options).policy
 
     def _excused(self) -> tuple[Case, ...]:
-        """Cases whose slower time this pull request accepts, as far as its baselines say so."""
-        edited = self.sources.edited
-        return tuple(dict.fromkeys(each.case for each in edited.worse)) if edited else ()
+        """Cases whose slower time this pull request accepts: its baselines say so, and base's do not."""
+        stored, edited = self.sources.stored, self.sources.edited
+        known = stored.worse if stored else ()
+        return tuple(dict.fromkeys(e.case for e in (edited.worse if edited else ()) if e not in known))
 
     def _production(self) -> tuple[Production, ...]:
         spec = self.sources.config.dataset
