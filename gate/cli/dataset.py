@@ -444,18 +444,15 @@ def _bars(bins: tuple[int, ...]) -> str:
 
 def _sample(names: list[str], rows: tuple[tuple[str | None, ...], ...]) -> Iterator[str]:
     """Sample rows one under the other, one line for each column that has something to show."""
-    cells = [[_cut("NULL" if value is None else value) for value in row] for row in rows]
     name_width = max(map(len, names))
-    room = max((width() - name_width - 4) // max(len(rows), 1) - 2, 8)
+    room = min(max((width() - name_width - 4) // max(len(rows), 1) - 2, 8), _CELL)
+    cells = [[_cut("NULL" if value is None else value, room) for value in row] for row in rows]
     for place, name in enumerate(names):
-        values = [row[place][:room] for row in cells]
-        yield (
-            f"    {name:<{name_width}}  "
-            + "  ".join(f"{value:<{min(room, _CELL)}}" for value in values).rstrip()
-        )
+        values = "  ".join(f"{row[place]:<{room}}" for row in cells).rstrip()
+        yield f"    {name:<{name_width}}  {values}"
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, room: int = _CELL) -> str:
     """A value on one line, shortened."""
     plain = " ".join(text.split())
-    return plain if len(plain) <= _CELL else f"{plain[: _CELL - 1]}…"
+    return plain if len(plain) <= room else f"{plain[: room - 1]}…"
