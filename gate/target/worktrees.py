@@ -21,12 +21,13 @@ def worktree(git: Git, records: Path, ref: str, path: Path) -> Iterator[Path]:
     records: directory of the notes that `prune` reads.
     """
     path = path.absolute()  # git runs in another directory
-    with _recorded(records, path):
+    with _recorded(records, path) as record:
         try:
             git.run("worktree", "add", "--detach", str(path), ref)
             yield path
         finally:
             _discard(git, path)
+            record.unlink()  # also where the block failed; the note of what could not be removed stays
 
 
 def prune(git: Git, records: Path) -> None:
@@ -52,7 +53,8 @@ def left_behind(records: Path) -> tuple[Path, ...]:
 
 
 @contextlib.contextmanager
-def _recorded(records: Path, path: Path) -> Iterator[None]:
+def _recorded(records: Path, path: Path) -> Iterator[Path]:
+    """The note, locked while the block lasts."""
     if path.exists():
         raise RepositoryError(f"{path} exists already; a worktree needs a new directory")
     records.mkdir(parents=True, exist_ok=True)
@@ -63,8 +65,7 @@ def _recorded(records: Path, path: Path) -> Iterator[None]:
         file.write(str(path))
         file.flush()
         unlocked.rename(record)  # a note that `prune` can see is already locked
-        yield
-        record.unlink()
+        yield record
 
 
 def _discard(git: Git, path: Path) -> None:

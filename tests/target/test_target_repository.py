@@ -437,6 +437,7 @@ def test_a_worktree_is_removed_after_an_exception(repo: Path, tmp_path: Path) ->
             raise KeyboardInterrupt
     assert [(tmp_path / name).exists() for name in ("base", "head")] == [False, False]
     assert worktrees(repo) == 1
+    assert found.left_behind() == ()
 
 
 def test_an_existing_directory_is_never_taken(repo: Path, tmp_path: Path) -> None:
@@ -457,6 +458,7 @@ def test_an_unknown_commit_leaves_no_worktree(repo: Path, tmp_path: Path) -> Non
     with pytest.raises(RepositoryError, match=reason), found.worktree("nonsense", tmp_path / "head"):
         pass
     assert not (tmp_path / "head").exists()
+    assert found.left_behind() == ()
 
 
 KILLED = """
