@@ -360,12 +360,12 @@ class Gate:
         workshop = self.workshop
         with ExitStack() as beside:
             database = beside.enter_context(workshop.looking(head))
-            heads = workshop.collecting(head, database, beside)
+            heads = workshop.collecting(head, beside, database)
             bases: Callable[[], Collected] = tuple
             failed: GateError | None = None
             try:
                 if base is not None:
-                    bases = workshop.collecting(base, beside.enter_context(workshop.looking(base)), beside)
+                    bases = workshop.collecting(base, beside)
             except GateError as error:
                 failed = error
             self.rig.resolved = resolve(head, database)
@@ -421,8 +421,7 @@ class Gate:
 
     def _benchmarks_of(self, side: Prepared) -> tuple[Case, ...]:
         with ExitStack() as beside:
-            database = beside.enter_context(self.workshop.looking(side))
-            return self._chosen(self.workshop.collecting(side, database, beside)())
+            return self._chosen(self.workshop.collecting(side, beside)())
 
     def _chosen(self, collected: Collected) -> tuple[Case, ...]:
         """Those that this run is about."""

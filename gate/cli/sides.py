@@ -241,10 +241,16 @@ class Workshop:
         with dataset.cloned(side.running.postgres, side.sealed, f"{side.name}_look") as database:
             yield database
 
-    def collecting(self, side: Prepared, database: str, beside: ExitStack) -> Callable[[], Collected]:
-        """Begins to collect the benchmarks of a side, where any are asked for; calling awaits them."""
+    def collecting(
+        self, side: Prepared, beside: ExitStack, database: str | None = None
+    ) -> Callable[[], Collected]:
+        """Begins to collect the benchmarks of a side, where any are asked for; calling awaits them.
+
+        database: a clone of the side's data; made where there is none yet.
+        """
         if side.config.suites.benchmarks is None or not self.options.asked("benchmarks"):
             return tuple
+        database = database or beside.enter_context(self.looking(side))
         return beside.enter_context(collecting(side, database, clock=self.clock))
 
 

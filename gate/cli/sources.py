@@ -5,6 +5,7 @@ Everything that can be read and refused before a service is started.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ LAST_REPORT = "report.json"
 
 
 WORKING_TREE = "."  # in place of a ref
+_WILDCARD = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,10 @@ class Options:
     changes: Changes | None = None
 
     def asked(self, suite: str) -> bool:
-        return not self.suites or suite in self.suites
+        """Whether any case of the suite can be meant."""
+        of_only, slash, _ = self.only.partition("/")
+        elsewhere = slash and not _WILDCARD.search(of_only) and of_only != suite
+        return not elsewhere and (not self.suites or suite in self.suites)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
