@@ -61,17 +61,21 @@ def _case(planned: PlannedCase, side: SideRun) -> dict[str, Any]:
     }
     seen = side.seen(planned.case) or Evidence(case=planned.case, side="head")
     worse = {each.metric: each.value for each in side.worse if each.case == planned.case}
-    return ({"worse": worse} if worse else {}) | {
-        "label": planned.label,
-        "definition": planned.definition,
-        "writes": planned.writes,
-        "metrics": metrics,
-        "statements": {s.fingerprint: _statement(s) for s in seen.statements},
-        "commands": {c.name: _integral(c.calls) for c in seen.commands},
-        "hits": _integral(seen.hits),
-        "misses": _integral(seen.misses),
-        "evictions": _integral(seen.evictions),
-    }
+    return (
+        ({"worse": worse} if worse else {})
+        | {
+            "label": planned.label,
+            "definition": planned.definition,
+            "writes": planned.writes,
+            "metrics": metrics,
+            "statements": {s.fingerprint: _statement(s) for s in seen.statements},
+            "commands": {c.name: _integral(c.calls) for c in seen.commands},
+            "hits": _integral(seen.hits),
+            "misses": _integral(seen.misses),
+            "evictions": _integral(seen.evictions),
+        }
+        | ({} if seen.caching is None else {"caching": dict(seen.caching)})
+    )
 
 
 def _statement(statement: Statement) -> dict[str, Any]:
@@ -175,6 +179,8 @@ def _evidence(case: Case, held: dict[str, Any]) -> Evidence:
         hits=held["hits"],
         misses=held["misses"],
         evictions=held.get("evictions", 0),
+        # Older baselines do not hold them.
+        caching=tuple(sorted(held["caching"].items())) if "caching" in held else None,
     )
 
 

@@ -528,6 +528,7 @@ FINDINGS = (
     "stampede",
     "slow-statement",
     "grows-with-data",
+    "kept-less",
 )
 
 

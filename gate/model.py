@@ -254,7 +254,8 @@ class Evidence:
 
     The first pass of the side. statements and commands are sorted by fingerprint and name. hits, misses,
     evictions: of Redis, per request. warmth: of a reading case that looks into Redis; in no file.
-    failure: what a failing request or benchmark said, empty where none failed.
+    caching: headers of the last answer by which browsers keep it (`gate.explain.headers`); None where
+    they are not known. failure: what a failing request or benchmark said, empty where none failed.
     """
 
     case: Case
@@ -265,6 +266,7 @@ class Evidence:
     misses: float = 0.0
     evictions: float = 0.0
     warmth: Warmth | None = None
+    caching: tuple[tuple[str, str], ...] | None = None
     failure: str = ""
 
 
@@ -335,17 +337,37 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """A line of the project that allocates memory which head holds and base does not.
+
+    metric: "memory.growth": size and repeated are bytes per request that stay, of requests that differ and of
+    one that is made again and again (None where not both could be asked for); "memory.peak": size is bytes
+    held at the same time. file, function, line, text: as of a Gain.
+    """
+
+    metric: str
+    file: str
+    function: str
+    line: int
+    text: str = ""
+    size: float
+    repeated: float | None = None
+    touched: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """What a look into one case that got worse has shown; explains, is never gated.
 
     plans: in the order of their fingerprints. gains: largest first. parts: of the answer to one request, that
-    take more bytes. caveats: what could not be seen.
+    take more bytes. holdings: most bytes first. caveats: what could not be seen.
     """
 
     case: Case
     plans: tuple[PlanChange, ...] = ()
     gains: tuple[Gain, ...] = ()
     parts: tuple[Difference, ...] = ()
+    holdings: tuple[Holding, ...] = ()
     caveats: tuple[Caveat, ...] = ()
 
 
@@ -693,13 +715,14 @@ class Difference:
 class Cause:
     """What explains a changed row: one sentence for the table, and all that differs, largest first.
 
-    plans, gains: of the row's case, where it was looked into.
+    plans, gains, holdings: of the row's case, where it was looked into.
     """
 
     summary: str
     differences: tuple[Difference, ...] = ()
     plans: tuple[PlanChange, ...] = ()
     gains: tuple[Gain, ...] = ()
+    holdings: tuple[Holding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,10 @@ from fnmatch import fnmatchcase
 
 from gate.config import FINDINGS, Policy
 from gate.explain import brief, number, sizes
+from gate.explain.headers import kept_less
 from gate.model import Case, Evidence, Finding, Index, Level, Plan, Production, SideRun, Statement, Storage
 
-N_PLUS_ONE, LOOP, ROW_BY_ROW, SPILL, UNUSED_INDEX, USELESS_CACHE, STAMPEDE, SLOW, GROWS = FINDINGS
+N_PLUS_ONE, LOOP, ROW_BY_ROW, SPILL, UNUSED_INDEX, USELESS_CACHE, STAMPEDE, SLOW, GROWS, KEPT_LESS = FINDINGS
 
 _SLOPE = 0.3  # calls for each further row of the page; a loop has 1, less where rows share a parent
 _MANY = 10  # calls of one statement in one request that are a loop whatever the page's size
@@ -68,6 +69,7 @@ def structural(
     return (
         *(_finding(seen, policy, _since(seen, before, after, counted, plan.known)) for seen in after),
         *_all_growing(head, base, policy, plan),
+        *_kept_less(head, counted, policy),
         *(_index_finding(index, policy) for index in indexes),
     )
 
@@ -110,6 +112,17 @@ def _since(
 def _clocked(base: Evidence | None) -> bool:
     """Whether base's statements were timed in this run; stored ones have no seconds."""
     return base is not None and any(statement.seconds for statement in base.statements)
+
+
+def _kept_less(head: SideRun, counted: Mapping[Case, Evidence], policy: Policy) -> Iterator[Finding]:
+    """Answers that browsers and proxies keep less than base's."""
+    for seen in head.evidence:
+        base = counted.get(seen.case)
+        if base is None or base.caching is None or seen.caching is None or seen.failure or base.failure:
+            continue
+        if why := kept_less(base.caching, seen.caching):
+            level, text = _judged(KEPT_LESS, str(seen.case), f"{seen.case}: {why}", policy, _Since.HEAD)
+            yield Finding(name=KEPT_LESS, level=level, text=text, case=seen.case)
 
 
 def _finding(seen: _Seen, policy: Policy, since: _Since) -> Finding:

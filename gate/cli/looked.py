@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from gate import dataset
+from gate.cli.held import held
 from gate.cli.prepared import Prepared, Rig
+from gate.cli.watched import SEED, Inject, Seen, Terms, Watched, asking, serving, watching
 from gate.errors import GateError
 from gate.explain.bodies import parts
-from gate.explain.plans import QueryPlan, changed, unstable
-from gate.explain.profiles import Profile, gained
-from gate.model import Case, Caveat, Explanation, Plan, Side, SideName
+from gate.explain.plans import changed, unstable
+from gate.explain.profiles import gained
+from gate.model import (
+    Case,
+    Caveat,
+    Comparison,
+    Explanation,
+    Kind,
+    Plan,
+    SideName,
+)
 from gate.probes import stacks
-from gate.probes.plans import Explained, explaining
-from gate.suites import benchmarks, endpoints
-from gate.suites.worker import Visit, WorkerDied
-from gate.target.process import launch
+from gate.probes.plans import explaining
+from gate.suites import benchmarks
+from gate.suites.worker import WorkerDied
 
 CASES = 6  # looked into, those that block first
 # Seconds of requests or rounds that a side is sampled at one case: a line that sends a statement shows soon,
@@ -34,115 +39,86 @@ CASES = 6  # looked into, those that block first
 COUNTED, SLOWER = 1.0, 3.0
 VISITS = 10  # a side at an endpoint, in turns with the other one
 TURNS = 1000  # of them at a benchmark, whose rounds are short
-BUDGET = 60.0  # seconds after which no further case of a suite is begun
 # Plans and functions kept of a case, and lines and characters of each: a comment has no room for more.
 MOST, LONGEST, WIDEST = 3, 60, 200
 REQUESTS = 3  # of which the plans are read
-_IDLE = 0.3  # seconds in which nothing is asked, to know a server's own stacks by
-_SEED = 1
 
-Window = tuple[float, float]
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What one side showed of one case."""
-
-    windows: list[Window] = field(default_factory=list)
-    requests: int = 0
-    plans: tuple[QueryPlan, ...] = ()
-    body: bytes = b""
-    missing: str = ""
-
-
-@dataclass(slots=True)
-class _Terms:
-    """What every look of a suite shares. deadline: by the monotonic clock, set once everything has started:
-    a slow start takes nothing from it."""
-
-    plan: Plan
-    rig: Rig
-    writes: Collection[Case]
-    deadline: float = math.inf
-
-    def begun(self) -> None:
-        self.deadline = time.monotonic() + BUDGET
-
-
-@dataclass(slots=True)
-class _Watched:
-    """A side that runs with the sampler in it. idle: while nothing was asked of it."""
-
-    prepared: Prepared
-    side: Side
-    database: str
-    samples: Path
-    idle: list[Window] = field(default_factory=list)
-    seen: dict[Case, _Seen] = field(default_factory=dict)
-
-    def visit(self, case: Case, requests: int, ask: Callable[[], Visit]) -> bool:
-        """Ask, and keep when that was. Failing requests do other work, and none at all are no window."""
-        started = time.monotonic()
-        answer = ask()
-        if answer.failures or not answer.values:
-            return False
-        seen = self.seen.setdefault(case, _Seen())
-        seen.windows.append((started, time.monotonic()))
-        seen.requests += requests
-        return True
-
-    def explained(self, case: Case, found: Explained, body: bytes, missing: str) -> None:
-        seen = self.seen.setdefault(case, _Seen())
-        seen.plans, seen.body, seen.missing = found.plans, body, missing
-
-    def rest(self) -> None:
-        started = time.monotonic()
-        time.sleep(_IDLE)
-        self.idle.append((started, time.monotonic()))
-
-    def profile(self, case: Case) -> Profile:
-        seen = self.seen.get(case, _Seen())
-        worktree = Path(self.side.worktree)
-        return stacks.read(self.samples, seen.windows, worktree, requests=seen.requests, idle=self.idle)
+_Look = Callable[..., Mapping[SideName, Watched]]
 
 
 def look_into(
-    cases: Sequence[Case],
+    rows: Sequence[Comparison],
     sides: Mapping[SideName, Prepared],
     plan: Plan,
     *,
     rig: Rig,
-    slower: frozenset[Case],
     touched: frozenset[str],
 ) -> tuple[Explanation, ...]:
-    """What has changed in the work of these cases.
+    """What has changed in the work of the first cases of these rows, one explanation for each.
 
-    sides: both. slower: cases of which it is the time. touched: files that the change edits.
+    sides: both. touched: files that the change edits.
     """
-    found: list[Explanation] = []
-    writes = {planned.case for planned in plan.cases if planned.writes}
-    readers_first = sorted(cases, key=lambda case: case in writes)
-    todo = {case: SLOWER if case in slower else COUNTED for case in readers_first}
+    terms = Terms(plan, rig, {planned.case for planned in plan.cases if planned.writes})
+    works = [row for row in rows if row.kind is not Kind.GAUGE]
+    slower = {row.case for row in works if row.kind is Kind.TIMING}
+    looks: list[tuple[Collection[Case], Callable[[], list[Explanation]]]] = []
     for suite, look in (("endpoints", _served), ("benchmarks", _benched)):
-        mine = {case: seconds for case, seconds in todo.items() if case.suite == suite}
-        if not mine:
-            continue
-        try:
-            with ExitStack() as stack:
-                watched = look(mine, sides, _Terms(plan, rig, writes), stack)
-                time.sleep(stacks.SETTLED)
-                found += [_explained(case, watched, touched) for case in mine]
-        except (GateError, WorkerDied, OSError) as error:
-            # Not the text of an OSError, which names paths of this machine.
-            told = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
-            caveat = Caveat(code="not-explained", text=f"the cause could not be looked into: {told}")
-            found += [Explanation(case=case, caveats=(caveat,)) for case in mine]
-    return tuple(found)
+        cases = [case for case in _first(works, terms) if case.suite == suite]
+        todo = {case: SLOWER if case in slower else COUNTED for case in cases}
+        looks.append((todo, functools.partial(_looked, look, todo, sides, terms, touched)))
+    holding = _first([row for row in rows if row.kind is Kind.GAUGE], terms)
+    looks.append((holding, functools.partial(held, holding, sides, terms, touched)))
+    found: dict[Case, Explanation] = {}
+    for mine, explain in looks:
+        for each in _unless_it_fails(explain, mine) if mine else ():
+            found[each.case] = _joined(found[each.case], each) if each.case in found else each
+    return tuple(found.values())
 
 
-def _explained(case: Case, watched: Mapping[SideName, _Watched], touched: frozenset[str]) -> Explanation:
+def _joined(one: Explanation, other: Explanation) -> Explanation:
+    """Of one case, by looks that fill different fields."""
+    return dataclasses.replace(
+        one,
+        plans=one.plans or other.plans,
+        gains=one.gains or other.gains,
+        parts=one.parts or other.parts,
+        holdings=one.holdings or other.holdings,
+        caveats=tuple(dict.fromkeys(one.caveats + other.caveats)),
+    )
+
+
+def _first(rows: Iterable[Comparison], terms: Terms) -> list[Case]:
+    """As many cases as are looked into, readers first."""
+    cases = list(dict.fromkeys(row.case for row in rows))[:CASES]
+    return sorted(cases, key=lambda case: case in terms.writes)
+
+
+def _unless_it_fails(explain: Callable[[], list[Explanation]], cases: Iterable[Case]) -> list[Explanation]:
+    try:
+        return explain()
+    except (GateError, WorkerDied, OSError) as error:
+        # Not the text of an OSError, which names paths of this machine.
+        told = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
+        caveat = Caveat(code="not-explained", text=f"the cause could not be looked into: {told}")
+        return [Explanation(case=case, caveats=(caveat,)) for case in cases]
+
+
+def _looked(
+    look: _Look,
+    cases: Mapping[Case, float],
+    sides: Mapping[SideName, Prepared],
+    terms: Terms,
+    touched: frozenset[str],
+) -> list[Explanation]:
+    with ExitStack() as stack:
+        watched = look(cases, sides, terms, stack)
+        time.sleep(stacks.SETTLED)
+        return [_explained(case, watched, touched) for case in cases]
+
+
+def _explained(case: Case, watched: Mapping[SideName, Watched], touched: frozenset[str]) -> Explanation:
     base, head = (watched[name].profile(case) for name in ("base", "head"))
-    was, now = (watched[name].seen.get(case, _Seen()) for name in ("base", "head"))
+    was, now = (watched[name].seen.get(case, Seen()) for name in ("base", "head"))
     before, after = was.plans, now.plans
     shaky = frozenset(unstable(before)) | frozenset(unstable(after))
     notes = dict.fromkeys(filter(None, (*base.caveats, *head.caveats, was.missing, now.missing)))
@@ -166,30 +142,12 @@ def _explained(case: Case, watched: Mapping[SideName, _Watched], touched: frozen
     )
 
 
-def _watching(prepared: Prepared, name: str, rig: Rig, stack: ExitStack) -> _Watched:
-    """A side's environment with the sampler, on a clone of its own."""
-    server = prepared.running.postgres
-    database = stack.enter_context(dataset.cloned(server, prepared.sealed, f"{prepared.name}_{name}"))
-    side = prepared.side(server, database, prepared.running.redis(prepared.name), seed=_SEED)
-    directory = prepared.logs / f"{prepared.name}-{name}-stacks"
-    env = stacks.injected(side.env, directory, cores=rig.cores.available)
-    return _Watched(prepared, dataclasses.replace(side, env=env), database, directory)
-
-
 def _served(
-    cases: Mapping[Case, float], sides: Mapping[SideName, Prepared], terms: _Terms, stack: ExitStack
-) -> Mapping[SideName, _Watched]:
+    cases: Mapping[Case, float], sides: Mapping[SideName, Prepared], terms: Terms, stack: ExitStack
+) -> Mapping[SideName, Watched]:
     plan, rig = terms.plan, terms.rig
-    watched = {name: _watching(prepared, "look", rig, stack) for name, prepared in sides.items()}
-    started = {
-        name: stack.enter_context(
-            launch(one.prepared.config.target, one.side, log=one.prepared.logs / f"{name}-look.log")
-        )
-        for name, one in watched.items()
-    }
-    for name, one in watched.items():
-        one.side = started[name].ready()
-    workers = {name: _asking(one, tuple(cases), rig, stack) for name, one in watched.items()}
+    watched = serving(sides, "look", _sampled(rig), stack)
+    workers = {name: asking(one, tuple(cases), rig, stack) for name, one in watched.items()}
     terms.begun()
     for case, seconds in cases.items():
         if time.monotonic() > terms.deadline:
@@ -217,15 +175,8 @@ def _served(
     return watched
 
 
-def _asking(one: _Watched, cases: Sequence[Case], rig: Rig, stack: ExitStack) -> endpoints.EndpointWorker:
-    config = one.prepared.config.suites.endpoints
-    if config is None:
-        raise RuntimeError("cases of a suite that is not configured")
-    worker = endpoints.open_endpoints(
-        one.side, config, cases=cases, resolved=rig.resolved, seed=_SEED, mode="timing"
-    )
-    stack.callback(worker.close)
-    return worker
+def _sampled(rig: Rig) -> Inject:
+    return functools.partial(stacks.injected, cores=rig.cores.available)
 
 
 def _turns(names: Iterable[SideName], visits: int) -> Iterator[SideName]:
@@ -235,17 +186,18 @@ def _turns(names: Iterable[SideName], visits: int) -> Iterator[SideName]:
 
 
 def _benched(
-    cases: Mapping[Case, float], sides: Mapping[SideName, Prepared], terms: _Terms, stack: ExitStack
-) -> Mapping[SideName, _Watched]:
+    cases: Mapping[Case, float], sides: Mapping[SideName, Prepared], terms: Terms, stack: ExitStack
+) -> Mapping[SideName, Watched]:
     rig = terms.rig
-    watched = {name: _watching(prepared, "look_benchmarks", rig, stack) for name, prepared in sides.items()}
+    inject = _sampled(rig)
+    watched = {name: watching(prepared, "look_benchmarks", inject, stack) for name, prepared in sides.items()}
     workers = {}
     for name, one in watched.items():
         config = one.prepared.config.suites.benchmarks
         if config is None:
             raise RuntimeError("cases of a suite that is not configured")
         log = one.prepared.logs / f"{name}-look-benchmarks.log"
-        workers[name] = benchmarks.open_benchmarks(one.side, config, cases=tuple(cases), log=log, seed=_SEED)
+        workers[name] = benchmarks.open_benchmarks(one.side, config, cases=tuple(cases), log=log, seed=SEED)
         stack.callback(workers[name].close)
     terms.begun()
     for case, seconds in cases.items():

@@ -23,6 +23,7 @@ from gate.cli.seen import Account
 from gate.config import Pin
 from gate.errors import GateError
 from gate.experiment import Visits
+from gate.explain.headers import kept_by
 from gate.model import (
     CPU,
     ERRORS,
@@ -266,6 +267,7 @@ class EndpointPair:
                 hits=work.hits,
                 misses=work.misses,
                 evictions=work.evictions,
+                caching=kept_by(worker.headers),
                 failure=failure,
             )
         )

@@ -41,7 +41,6 @@ from gate.model import (
     DataKey,
     Environment,
     Evidence,
-    Kind,
     Plan,
     Production,
     Report,
@@ -180,14 +179,11 @@ class Gate:
         if "base" not in self.sides or self.sources.base is None:
             return run
         run = self._with_tables_of_base(run)
-        chosen = tuple(dict.fromkeys(row.case for row in worse))[:CASES]
-        slower = frozenset(row.case for row in worse if row.kind is Kind.TIMING)
-        self.clock.notify(f"looking into {len(chosen)} case" + ("" if len(chosen) == 1 else "s"))
+        count = min(CASES, len({row.case for row in worse}))
+        self.clock.notify(f"looking into {count} case" + ("" if count == 1 else "s"))
         touched = self.sources.repository.changed(self.sources.base, self.sources.head.commit)
         with self.clock.phase("explain"):
-            found = look_into(
-                chosen, self.sides, run.plan, rig=self.rig, slower=slower, touched=frozenset(touched)
-            )
+            found = look_into(worse, self.sides, run.plan, rig=self.rig, touched=frozenset(touched))
         return dataclasses.replace(run, explanations=found)
 
     def _with_tables_of_base(self, run: Run) -> Run:

@@ -13,10 +13,9 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping
 
 from gate.explain.growth import grown
-from gate.explain.words import brief, longer, number, place, plural
+from gate.explain.words import brief, holds, longer, number, place, plural
 from gate.model import (
     CPU,
-    GAUGES,
     MEMORY_GROWTH,
     REDIS_COMMANDS,
     REDIS_KEYS,
@@ -44,8 +43,8 @@ from gate.model import (
 )
 
 EXPLAINED = frozenset({Outcome.REGRESSED, Outcome.IMPROVED, Outcome.ACCEPTED})
-# By themselves: no plan and no stack explains them.
-_TOLD = frozenset({"case", "errors", *GAUGES})
+# By themselves: nothing that can be looked at explains them.
+_TOLD = frozenset({"case", "errors"})
 KEPT = 10  # differences kept with a row; the rest are in the evidence
 
 _MEASURES: dict[str, tuple[str, Callable[[Statement], float]]] = {
@@ -119,7 +118,7 @@ def indexed(
 
 
 def to_look_into(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
-    """The rows that got worse in a way that plans and stacks explain, those that block first."""
+    """The rows that got worse in a way that plans, stacks or the heap explain, those that block first."""
     rows = [row for row in comparisons if row.outcome in WORSE and row.metric not in _TOLD]
     rows = [row for row in rows if row.blocking or row.level is Level.WARN]
     return tuple(sorted(rows, key=lambda row: (not row.blocking, str(row.case))))
@@ -133,6 +132,8 @@ def deepened(row: Comparison, found: Cause | None, look: Explanation) -> Cause |
     """
     if row.metric in _TOLD:
         return found
+    if row.kind is Kind.GAUGE:
+        return _holding(row, found, look)
     if row.metric == RESPONSE_BYTES.name:
         said = [f"{p.text}: {number(p.after)} bytes (was {number(p.before)})" for p in look.parts]
         return Cause(summary="; ".join(said[:2]), differences=look.parts) if said else found
@@ -149,6 +150,15 @@ def deepened(row: Comparison, found: Cause | None, look: Explanation) -> Cause |
         plans=plans,
         gains=gains,
     )
+
+
+def _holding(row: Comparison, found: Cause | None, look: Explanation) -> Cause | None:
+    """The cause with the lines that allocate what stays; that of the code which changed comes first."""
+    mine = sorted((h for h in look.holdings if h.metric == row.metric), key=lambda h: not h.touched)
+    if not mine or found is None:
+        return found
+    text = f"{found.summary}; allocated at {holds(mine[0])}"
+    return dataclasses.replace(found, summary=text, holdings=tuple(mine))
 
 
 def _plans_of(row: Comparison, found: Cause | None, plans: tuple[PlanChange, ...]) -> tuple[PlanChange, ...]:

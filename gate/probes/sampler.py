@@ -19,11 +19,17 @@ A file per process, `PID-NANOSECONDS.jsonl`, one JSON array a line, times in nan
     node     number, node that called it (-1: none), code, line
     stack    number, innermost node, span                          span: [line, end line, column, end column]
     tick     time, gap, cpu, [thread, stack, runs], ...
+    heap     number, [bytes, file, line, file, line, ...], ...      with PERF_GATE_HEAP instead of ticks
+    peak     number, [bytes, file, line, file, line, ...], ...
     note     text                                                    why there are no more samples
 
 A tick stands for the time since `gap` before it. It names the threads whose processor clock has moved
 since the tick before; the others still wait where they were. runs: 1 computes, 0 waits, -1 unknown.
 stack -1: the thread has ended. cpu: what the process has used so far, without the sampler.
+
+With PERF_GATE_HEAP set, nothing is sampled: once a file `ask-0` stands in the directory memory is traced, and
+each next `ask-N` is answered. heap: bytes held more than at the question before; peak: the same when most
+was held in between. By the frames that allocated them, the innermost first.
 """
 
 # ruff: noqa: BLE001, B905 - nothing of ours may reach the program; zip(strict) came with 3.10
@@ -39,9 +45,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
 
+    Frames = tuple[tuple[str, int], ...]
+
 DIRECTORY = "PERF_GATE_SAMPLES"  # where the files go; without it nothing happens
 INTERVAL = "PERF_GATE_SAMPLES_INTERVAL"  # seconds between two looks, on average
 CORES = "PERF_GATE_SAMPLES_CORES"  # "2,3": cores for the looking thread, away from the measured ones
+HEAP = "PERF_GATE_HEAP"  # not empty: memory is traced, and no stack is sampled
 FORMAT = 1
 
 LEAST_INTERVAL = 0.0005
@@ -52,6 +61,11 @@ MOST_BYTES = 32_000_000
 MOST_STACKS = 20_000  # distinct ones remembered; then afresh
 MOST_NODES = 300_000
 DEEPEST = 300  # frames from the innermost outwards
+
+TRACED = 60  # frames of an allocation: an object-relational mapper stands between it and the project
+MOST_PLACES = 500  # told of an answer, those that hold most
+STEP = 1_000_000  # bytes; a peak that rises by less, or by less than half, is not looked at again
+ASKED = 0.01  # seconds between two looks for a question
 
 _start_thread = _thread.start_new_thread  # gevent and eventlet replace them later
 _allocate = _thread.allocate_lock
@@ -356,6 +370,75 @@ class Sampler:
             self.begin()
 
 
+class Heap(Sampler):
+    """Says which memory stays, by the frames that allocated it, whenever it is asked."""
+
+    def fresh(self) -> None:
+        super().fresh()
+        self.number = 0
+        self.forget({})
+
+    def forget(self, held: dict[Frames, int]) -> None:
+        self.held = held
+        self.base = self.high = sum(held.values())
+        self.top: dict[Frames, int] = {}
+
+    def prepare(self) -> None:
+        self.thread = _native()
+
+    def pause(self) -> float:
+        return ASKED
+
+    def look(self) -> None:
+        import _tracemalloc  # built in, like gc; the module around it is not
+
+        if os.path.exists(os.path.join(self.directory, f"ask-{self.number}")):
+            self.answer()
+        elif self.number:
+            traced = _tracemalloc.get_traced_memory()[0]
+            if traced > self.high + max(STEP, (self.high - self.base) // 2):
+                self.high, self.top = traced, _traced()
+
+    def answer(self) -> None:
+        import _tracemalloc
+        import gc
+
+        gc.collect()
+        if not _tracemalloc.is_tracing():
+            _tracemalloc.start(TRACED)
+        held = _traced()
+        self.say("peak", self.number, *self.more(self.top))
+        self.say("heap", self.number, *self.more(held))
+        self.forget(held)
+        self.number += 1
+        self.tell(_now())
+
+    def more(self, held: dict[Frames, int]) -> list[tuple[object, ...]]:
+        known = self.held
+        grown = [(size - known.get(frames, 0), frames) for frames, size in held.items()]
+        grown.sort(key=lambda each: -each[0])
+        return [
+            (size, *(part for frame in frames for part in frame))
+            for size, frames in grown[:MOST_PLACES]
+            if size > 0
+        ]
+
+    def tell(self, now: int) -> None:
+        if self.out:
+            super().tell(now)
+
+
+def _traced() -> dict[Frames, int]:
+    """Bytes by the frames that allocated them, without our own."""
+    import _tracemalloc
+
+    found: dict[Frames, int] = {}
+    for _, size, frames, *_ in _tracemalloc._get_traces():
+        if frames[0][0] != __file__:
+            found[frames] = found.get(frames, 0) + size
+    return found
+
+
 class Enough(Exception):
     """As many samples as there may be."""
 
@@ -492,7 +575,8 @@ def start() -> None:
         return
     try:
         interval = _seconds(os.environ.get(INTERVAL, ""))
-        sampler = Sampler(directory, interval, _cores(os.environ.get(CORES, "")))
+        kind = Heap if os.environ.get(HEAP) else Sampler
+        sampler = kind(directory, interval, _cores(os.environ.get(CORES, "")))
         reason = refusal()
         if reason:
             sampler.leave(reason)

@@ -12,11 +12,9 @@ of its speed, on both sides.
 
 from __future__ import annotations
 
-import ast
 import bisect
 import collections
 import contextlib
-import filecmp
 import itertools
 import json
 import math
@@ -31,6 +29,7 @@ from typing import Any, NamedTuple
 
 from gate.explain.profiles import Function, Profile, Spot
 from gate.probes import sampler
+from gate.probes.project import Project, clean
 
 Window = tuple[float, float]  # CLOCK_MONOTONIC, in seconds, from and to
 
@@ -110,7 +109,7 @@ def read(
     processes = [p for p in map(_process, sorted(directory.glob("*-*.jsonl"))) if p is not None]
     if not processes:
         return _with(blank, "no interpreter left samples: not CPython, or started with -I, -E or -S")
-    project = _Project(worktree)
+    project = Project(worktree)
     counts = _Counts(len(busy))
     for process in processes:
         _count(process, project, busy, quiet, counts)
@@ -223,7 +222,7 @@ def _version(text: object) -> tuple[int, ...]:
 def _define(process: _Process, kind: object, rest: list[Any]) -> None:
     match kind, rest:
         case "code", [int(number), str(file), str(name), str(module), int(first), str(text)]:
-            process.codes[number] = _Code(file, _clean(name), _clean(module), first, text)
+            process.codes[number] = _Code(file, clean(name), clean(module), first, text)
         case "node", [int(number), int(parent), int(code), int(line)] if parent < number:
             process.nodes[number] = _Node(parent, code, line)
         case "stack", [int(number), int(node), None]:
@@ -232,11 +231,6 @@ def _define(process: _Process, kind: object, rest: list[Any]) -> None:
             process.stacks[number] = _Stack(node, (a, b, c, d))
         case "note", [str(text)]:
             process.note = text[:200]
-
-
-def _clean(name: str) -> str:
-    """A name as it may stand in a report: the program writes what it likes."""
-    return "".join(c if c.isprintable() else "?" for c in name[:200])
 
 
 def _tick(process: _Process, rest: list[Any], at: dict[int, tuple[int, float]]) -> float | None:
@@ -280,111 +274,7 @@ class _Place(NamedTuple):
     caller: str
 
 
-class _Project:
-    """The files of a worktree: which of a program's they are, and what stands in them."""
-
-    def __init__(self, worktree: Path) -> None:
-        self.root = Path(os.path.realpath(worktree))
-        self._files: dict[tuple[str, str], str] = {}
-        self._sources: dict[str, _Source] = {}
-        self._environments: dict[Path, bool] = {}
-
-    def file(self, name: str, directory: str) -> str:
-        """The path in the worktree; empty for a file that is not the project's.
-
-        A project that is installed into its environment runs from a copy there: where it is the same as
-        in the worktree, it is taken for that.
-        """
-        key = (name, directory)
-        if key not in self._files:
-            self._files[key] = self._find(name, directory)
-        return self._files[key]
-
-    def _find(self, name: str, directory: str) -> str:
-        if not name or name.startswith("<") or "\0" in name:
-            return ""
-        try:
-            path = Path(os.path.realpath(os.path.join(directory, name)))
-        except ValueError:  # surrogates that stand for no byte
-            return ""
-        parts = path.parts
-        for place in range(len(parts) - 1, 0, -1):
-            if parts[place] in {"site-packages", "dist-packages"}:
-                return self._original(path, Path(*parts[place + 1 :]))
-        if not path.is_relative_to(self.root):
-            return ""
-        inside = path.relative_to(self.root)
-        if any(self._environment(self.root / parent) for parent in inside.parents):
-            return ""
-        return _clean(inside.as_posix())
-
-    def _original(self, copy: Path, inside: Path) -> str:
-        for source in (inside, "src" / inside):
-            with contextlib.suppress(OSError):
-                if filecmp.cmp(copy, self.root / source, shallow=False):
-                    return _clean(source.as_posix())
-        return ""
-
-    def _environment(self, directory: Path) -> bool:
-        if directory not in self._environments:
-            self._environments[directory] = (directory / "pyvenv.cfg").is_file()
-        return self._environments[directory]
-
-    def source(self, file: str) -> _Source:
-        if file not in self._sources:
-            try:
-                data = (self.root / file).read_bytes()
-            except OSError:
-                data = b""
-            self._sources[file] = _Source(file, data)
-        return self._sources[file]
-
-
-class _Source:
-    """One file of the project: its lines, the names of its functions, the calls on a line."""
-
-    def __init__(self, file: str, data: bytes) -> None:
-        self.python = file.endswith(".py")
-        self.lines = data.decode("utf-8", "replace").splitlines()
-        self._names: dict[tuple[int, str], str] = {}
-        self._calls: dict[int, list[ast.Call]] = {}
-        if self.python:
-            with contextlib.suppress(SyntaxError, ValueError, RecursionError):
-                self._visit(ast.parse(data), "")
-
-    def _visit(self, node: ast.AST, prefix: str) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                name = prefix + child.name
-                first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
-                self._names[first, child.name] = name
-                inner = name + ("." if isinstance(child, ast.ClassDef) else ".<locals>.")
-                self._visit(child, inner)
-                continue
-            if isinstance(child, ast.Call):
-                for line in range(child.lineno, (child.end_lineno or child.lineno) + 1):
-                    self._calls.setdefault(line, []).append(child)
-            self._visit(child, prefix)
-
-    def text(self, line: int) -> str:
-        return self.lines[line - 1].strip() if 0 < line <= len(self.lines) else ""
-
-    def qualified(self, first: int, name: str) -> str:
-        """The name as 3.11 tells it, for a version that only tells its last part."""
-        return self._names.get((first, name), name)
-
-    def called(self, line: int, span: tuple[int, int, int, int] | None) -> str:
-        """The function called at a place, as it is written: "time.sleep"; empty where it is not sure."""
-        calls = self._calls.get(line, [])
-        if span is not None:
-            place = (span[0], span[2], span[1], span[3])
-            calls = [c for c in calls if (c.lineno, c.col_offset, c.end_lineno, c.end_col_offset) == place]
-        names = {ast.unparse(call.func) for call in calls}
-        name = names.pop() if len(names) == 1 else ""
-        return name if re.fullmatch(r"[\w.]{1,60}", name) else ""
-
-
-def _places(process: _Process, project: _Project) -> Callable[[int], _Place | None]:
+def _places(process: _Process, project: Project) -> Callable[[int], _Place | None]:
     """Finds the place of a stack; None for one of no sense. Each is looked for once."""
     known: dict[int, _Place | None] = {}
 
@@ -410,7 +300,7 @@ def _walk(process: _Process, stack: _Stack) -> list[tuple[_Code, int]]:
 def _place(
     frames: list[tuple[_Code, int]],
     process: _Process,
-    project: _Project,
+    project: Project,
     span: tuple[int, int, int, int] | None,
 ) -> _Place:
     files = [project.file(code.file, process.directory) for code, _ in frames]
@@ -438,7 +328,7 @@ def _place(
 _COMPREHENSION = re.compile(r"\.<locals>\.<(?:listcomp|setcomp|dictcomp|genexpr)>(?:$|(?=\.))")
 
 
-def _function(code: _Code, file: str, process: _Process, project: _Project) -> str:
+def _function(code: _Code, file: str, process: _Process, project: Project) -> str:
     """The qualified name. A comprehension counts as its function: from 3.12 on it has no frame of its own."""
     if not file.endswith(".py"):
         return ""
@@ -502,7 +392,7 @@ class _Counts:
 
 
 def _count(
-    process: _Process, project: _Project, busy: list[Window], quiet: list[Window], counts: _Counts
+    process: _Process, project: Project, busy: list[Window], quiet: list[Window], counts: _Counts
 ) -> None:
     if not process.ticks or not _overlap(busy, process.ticks[0][0], process.ticks[-1][0]):
         return

@@ -16,8 +16,8 @@ from functools import cache
 from jinja2 import PackageLoader, StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
 
-from gate.explain import longer
-from gate.model import BudgetCheck, Difference, Gain, PlanChange, Report, State
+from gate.explain import holds, longer
+from gate.model import BudgetCheck, Difference, Gain, Holding, PlanChange, Report, State
 from gate.report import format as f
 from gate.report import interval, rows, says
 from gate.report.rows import Mark, Row, Time
@@ -460,6 +460,7 @@ def _statements(shown: Sequence[Row]) -> Iterator[Proof]:
             ),
             *(_plan(change) for change in dict.fromkeys(p for cause in causes for p in cause.plans)),
             *_code(tuple(dict.fromkeys(gain for cause in causes for gain in cause.gains))),
+            *_heap(tuple(dict.fromkeys(held for cause in causes for held in cause.holdings))),
         )
         if blocks:
             yield Proof(title=f.clean(several[0].title), parts=blocks)
@@ -482,9 +483,18 @@ def _plan(change: PlanChange) -> tuple[Inert, Inert]:
 
 def _code(gains: Sequence[Gain]) -> Iterator[tuple[Inert, Inert]]:
     """Where the time went, with the line as it stands there."""
-    lines = []
-    for gain in gains[:_GAINS]:
-        lines.append(f.clean(longer(gain), says.SENTENCE))
-        lines += [f"    {f.clean(gain.text, _PLAN_LINE)}"] if gain.text else []
-    if lines:
-        yield Inert("code that takes longer, per request"), fenced("\n".join(lines), "text")
+    return _listed("code that takes longer, per request", [(longer(gain), gain.text) for gain in gains])
+
+
+def _heap(holdings: Sequence[Holding]) -> Iterator[tuple[Inert, Inert]]:
+    """What made the memory that is held, with the line as it stands there."""
+    return _listed("code whose memory is held", [(holds(held), held.text) for held in holdings])
+
+
+def _listed(title: str, lines: Sequence[tuple[str, str]]) -> Iterator[tuple[Inert, Inert]]:
+    told = []
+    for said, text in lines[:_GAINS]:
+        told.append(f.clean(said, says.SENTENCE))
+        told += [f"    {f.clean(text, _PLAN_LINE)}"] if text else []
+    if told:
+        yield Inert(title), fenced("\n".join(told), "text")

@@ -118,7 +118,7 @@ class EndpointWorker:
         if (login := self._config.login) is None:
             return
         client = self._client
-        client.begin(login.method, cookies=True)
+        client.begin(login.method, headers=True)
         status, _, failure = _interruptible(lambda: client.send(login_request(login, resolved)))
         if failure or status != login.expect:
             failure = failure or _unexpected(status, login.expect, client.body, self._hidden)
@@ -130,6 +130,11 @@ class EndpointWorker:
         """The last answer."""
         return self._client.body
 
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Of the last answer, by names in lower case; none while times are taken."""
+        return self._client.headers
+
     def next(self) -> Case | None:
         self._requests = next(self._todo, None)
         if self._requests is None:
@@ -137,12 +142,17 @@ class EndpointWorker:
         variant = self._requests.variant
         if not variant.request.writes or variant.case not in self._positions:
             self._positions[variant.case] = self._start(variant)
-        self._client.begin(variant.request.method)
+        self._client.begin(variant.request.method, headers=self._mode == "count")
         return variant.case
 
-    def visit(self, rounds: int, *, warmup: bool = False) -> Visit:
+    def distinct(self, count: int) -> int:
+        """How many of the next `count` requests of the case differ from all before them."""
+        return self._current.distinct(count)
+
+    def visit(self, rounds: int, *, warmup: bool = False, repeat: bool = False) -> Visit:
         """Sends `rounds` requests; to warm a reading case up, at least one of each that will be measured.
 
+        repeat: the next request again and again, which stays the next one.
         A writing case is warmed by `rounds` alone: what it was to write first, it can write only once.
         After three requests without an answer nothing is sent to this endpoint any more, for each would
         cost a timeout: a later visit repeats the failure. Raises WorkerDied where nothing listens any
@@ -154,6 +164,9 @@ class EndpointWorker:
         if warmup and reads:
             rounds = max(rounds, self._current.distinct(max(config.requests, config.rounds)))
         first = self._positions[self._current.variant.case]
+        if repeat:
+            again = [self._current.render(first)] * rounds
+            return _interruptible(lambda: self._measure(again))
         if not (warmup and reads):
             self._positions[self._current.variant.case] = first + rounds
         # Written out before the first is sent: nothing but the transfer happens between two answers.
@@ -292,7 +305,7 @@ def _interruptible(work: Callable[[], T]) -> T:
 
 
 class Client:
-    """One keep-alive connection to one server; the last answer's `body` and the `cookies` it set."""
+    """One keep-alive connection to one server; the last answer's `body`, and its `headers` if asked for."""
 
     def __init__(self, base_url: str, *, timeout: float) -> None:
         self._base = base_url.rstrip("/")
@@ -300,21 +313,34 @@ class Client:
         self._authorisation: tuple[str, str] | None = None
         self._chunks: list[bytes] = []
         self._sent: Rendered | None = None
+        self._lines: list[bytes] = []
         self._curl = pycurl.Curl()
-        self.cookies: dict[str, str] = {}
 
     @property
     def body(self) -> bytes:
         return b"".join(self._chunks)
 
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Names in lower case and values, in the order sent; a name may come again."""
+        fields = (line.decode("latin-1").partition(":") for line in self._lines)
+        return tuple((name.strip().lower(), value.strip()) for name, colon, value in fields if colon)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """What the last answer set."""
+        set_ = (value.split(";", 1)[0].strip() for name, value in self.headers if name == "set-cookie")
+        pairs = (cookie.partition("=") for cookie in set_)
+        return {name: content for name, _, content in pairs if content}
+
     def authorise(self, header: str, value: str) -> None:
         """Sends this header with every later request."""
         self._authorisation = (header, value)
 
-    def begin(self, method: str, *, cookies: bool = False) -> None:
+    def begin(self, method: str, *, headers: bool = False) -> None:
         """Prepares for requests of one method. A reset of the handle keeps the connection.
 
-        cookies: keep those that the answers set; only the login looks at headers, which costs time.
+        headers: keep those of the last answer, which costs time.
         """
         curl = self._curl
         curl.reset()
@@ -326,8 +352,8 @@ class Client:
         curl.setopt(pycurl.BUFFERSIZE, 256 * 1024)
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round(self._timeout * 1000)))
         curl.setopt(pycurl.WRITEFUNCTION, self._chunks.append)
-        if cookies:
-            curl.setopt(pycurl.HEADERFUNCTION, self._keep_cookie)
+        if headers:
+            curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         if method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
         elif method != "GET":
@@ -339,6 +365,7 @@ class Client:
         """(status, seconds, failure) of one request; status 0 where no answer came in time."""
         self._prepare(request)
         self._chunks.clear()
+        self._lines.clear()
         perform, clock = self._curl.perform, time.perf_counter
         started = clock()
         try:
@@ -384,13 +411,6 @@ class Client:
         lines += [] if "expect" in fields else ["Expect:"]
         lines += [] if "content-type" in fields else ["Content-Type:"]
         return lines
-
-    def _keep_cookie(self, line: bytes) -> None:
-        name, _, value = line.decode("latin-1").partition(":")
-        if name.strip().lower() == "set-cookie":
-            cookie, _, content = value.split(";", 1)[0].strip().partition("=")
-            if content:
-                self.cookies[cookie] = content
 
     def _lost(self, code: int, text: str) -> str:
         if code == pycurl.E_OPERATION_TIMEDOUT:
