@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from gate.explain import longer, to_look_into
+from gate.explain import holds, longer, to_look_into
 from gate.explain.causes import deepened, indexed, new_indexes
 from gate.explain.growth import grown
 from gate.model import (
@@ -17,6 +17,7 @@ from gate.model import (
     Evidence,
     Explanation,
     Gain,
+    Holding,
     Index,
     Kind,
     Level,
@@ -187,3 +188,53 @@ def test_a_writer_of_a_table_with_a_new_index_says_so(sql: str, metric: str, sai
 
 def test_without_tables_of_base_no_index_is_new() -> None:
     assert new_indexes((table("head", "status"),)) == {}
+
+
+def holding(
+    metric: str = "memory.growth", *, repeated: float | None = None, touched: bool = False
+) -> Holding:
+    return Holding(
+        metric=metric,
+        file="app/users.py",
+        function="known",
+        line=31,
+        text="_seen[key] = user",
+        size=2310.0 if metric == "memory.growth" else 3 * 2.0**20,
+        repeated=repeated,
+        touched=touched,
+    )
+
+
+def test_memory_that_stays_names_the_line_that_allocates_it() -> None:
+    """That of the change before a larger one, and none of the other gauge."""
+    other = dataclasses.replace(holding(), file="app/other.py", size=9000.0)
+    explained = Explanation(
+        case=CASE, holdings=(holding("memory.peak"), other, holding(repeated=0.0, touched=True))
+    )
+    found = deepened(row("memory.growth", kind=Kind.GAUGE), Cause(summary="2,400 more bytes"), explained)
+    assert found is not None
+    assert found.summary == (
+        "2,400 more bytes; allocated at app/users.py:31 known (changed here): 2,310 bytes per request,"
+        " none when the same one is made again: kept by its key, without a bound"
+    )
+    assert [each.file for each in found.holdings] == ["app/users.py", "app/other.py"]
+    peak = deepened(row("memory.peak", kind=Kind.GAUGE), Cause(summary="3 MB more"), explained)
+    assert peak is not None
+    assert peak.summary == "3 MB more; allocated at app/users.py:31 known: 3 MB"
+
+
+def test_memory_without_a_line_is_said_as_before() -> None:
+    told = Cause(summary="2,400 more bytes")
+    assert deepened(row("memory.growth", kind=Kind.GAUGE), told, look()) == told
+
+
+@pytest.mark.parametrize(
+    ("repeated", "said"),
+    [
+        (None, "2,310 bytes per request"),
+        (2300.0, "2,310 bytes per request, also when the same one is made again"),
+        (600.0, "2,310 bytes per request, 600 when the same one is made again"),
+    ],
+)
+def test_what_the_same_request_again_leaves_is_said(repeated: float | None, said: str) -> None:
+    assert holds(holding(repeated=repeated)) == f"app/users.py:31 known: {said}"
