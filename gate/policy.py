@@ -47,7 +47,7 @@ _SIZES = Rule(allowed=0.02, level=Level.BLOCK)
 _WRITES = Rule(allowed=0.10, level=Level.WARN)
 _SHOWN = Rule(allowed=0.0, level=Level.NOTE)
 _CALLED = Rule(allowed=0.02, level=Level.NOTE)
-_KEPT = Rule(allowed=0.05, level=Level.WARN)
+_KEPT = Rule(allowed=0.05, level=Level.BLOCK)
 
 READING: dict[str, Rule] = {
     "errors": _TOTALS,
@@ -151,7 +151,7 @@ def _ruled(
     if row.metric == "python.calls" and time in (Outcome.REGRESSED, Outcome.INCONCLUSIVE):
         level = Level.WARN
     relieved = {(row.case, "sql.calls"), (row.case, "sql.blocks")} & improved
-    if row.metric == "redis.commands" and relieved:
+    if row.metric in ("redis.commands", "redis.keys") and relieved:
         level = Level.WARN
     if level is Level.WARN and writes and reader_improved and row.metric != "redis.commands":
         level = Level.NOTE

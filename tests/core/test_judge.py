@@ -141,10 +141,12 @@ def test_python_calls_are_compared_within_the_run_only() -> None:
     assert [r.metric for r in report.comparisons] == ["errors"]
 
 
-def test_keys_left_behind_warn() -> None:
-    """A cache whose keys are never asked for again grows with every request."""
-    base = GOOD | {"redis.keys": [0, 0]}
-    report = judged(GOOD | {"redis.keys": [1, 1]}, base)
+def test_keys_left_behind_block() -> None:
+    """A cache whose keys are never asked for again grows with every request; one that saves queries warns."""
+    base = GOOD | {"redis.keys": [0, 0], "sql.calls": [5, 5]}
+    report = judged(GOOD | {"redis.keys": [1, 1], "sql.calls": [5, 5]}, base)
+    assert (report.verdict.state, row(report, "redis.keys").level) == (State.BLOCKED, Level.BLOCK)
+    report = judged(GOOD | {"redis.keys": [1, 1], "sql.calls": [4, 4]}, base)
     assert (report.verdict.state, row(report, "redis.keys").level) == (State.PASS, Level.WARN)
 
 
