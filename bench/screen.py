@@ -1,0 +1,76 @@
+"""How long a clean run of both suites takes, and how much of it is spent inside measured work.
+
+    python -m bench.screen [--endpoints 16] [--runs 1] [--time-budget 6m]
+
+A throw-away clone of the committed repository is gated against itself, with its first endpoints and the 16
+cases of its lyrics benchmarks alone. Prints, for the screen and the confirm of each run, pairs, seconds, and the
+shares of them inside measured work and inside warm-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tomllib
+
+from bench import _runs as runs
+from gate.config import Config
+from gate.suites import endpoints
+
+_REQUEST = re.compile(
+    r"^\[\[suites\.endpoints\.request\]\]\n(?:(?!\[(?!suites\.endpoints\.request\.)).*\n)*", re.M
+)
+BENCHMARKS = "benchmarks/test_lyrics.py"
+
+
+def main() -> None:
+    options = _options()
+    runs.end_on_sigterm()
+    with runs.clone() as clone:
+        _smaller(clone, options.endpoints)
+        for _ in range(options.runs):
+            line, report = runs.run(clone, "--against", "HEAD", "--time-budget", options.time_budget)
+            print(runs.told(line | runs.summary(report)) if report else runs.told(line))
+            for stage in ("screen", "confirm"):
+                _print(stage, [pair for pair in report["run"]["pairs"] if pair["stage"] == stage])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--endpoints", type=int, default=16, help="cases")
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--time-budget", default="6m")
+    return parser.parse_args()
+
+
+def _smaller(clone: runs.Clone, wanted: int) -> None:
+    """The configuration with as many cases of endpoints, committed; the baselines would miss the others."""
+    file = clone.path / "perf-gate.toml"
+    text = file.read_text()
+    for block in reversed([found[0] for found in _REQUEST.finditer(text)]):
+        if _cases(text) <= wanted:
+            break
+        text = text.replace(block, "")
+    file.write_text(text.replace('paths = ["benchmarks"]', f'paths = ["{BENCHMARKS}"]'))
+    clone.git("rm", "-r", "--quiet", "baselines")
+    clone.git("commit", "--quiet", "--all", "--message", "Fewer cases")
+
+
+def _cases(text: str) -> int:
+    config = Config.model_validate(tomllib.loads(text)).suites.endpoints
+    return len(endpoints.cases(config)) if config else 0
+
+
+def _print(stage: str, pairs: list[runs.Line]) -> None:
+    if not pairs:
+        print(f"{stage}: none")
+        return
+    seconds, measured, warm = (sum(pair[name] for pair in pairs) for name in ("seconds", "measured", "warm"))
+    print(
+        f"{stage}: {len(pairs)} pairs, {seconds:.0f} s, {measured / seconds:.0%} measured,"
+        f" {warm / seconds:.0%} warm-up, {measured / (seconds - warm):.0%} of the rest measured"
+    )
+
+
+if __name__ == "__main__":
+    main()
