@@ -3,8 +3,8 @@
     python -m bench.screen [--endpoints 16] [--runs 1] [--time-budget 6m]
 
 A throw-away clone of the committed repository is gated against itself, with its first endpoints and the 16
-cases of its lyrics benchmarks alone. Prints, for the screen and the confirm of each run, pairs, seconds, and the
-shares of them inside measured work and inside warm-up.
+cases of its lyrics benchmarks alone. Prints, for the screen and the confirm of each run, pairs, seconds and
+the shares of them inside measured work and inside warm-up.
 """
 
 from __future__ import annotations
