@@ -7,6 +7,7 @@ before a service is started.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
@@ -22,6 +23,7 @@ CACHED = 1
 # application's rows take 190, those of a bare join table 90. Low, for what it refuses could never fit;
 # what it lets pass is judged again by widths once the schema is known.
 ROUGH_WIDTH = 150
+_SHOWN = 8  # cases named where none is meant
 _EMPTY = 64_000_000  # a server without rows, and its first WAL segments
 
 
@@ -43,15 +45,7 @@ def make_plan(
     Raises ConfigError where nothing is left to measure.
     """
 
-    every = tuple(cases)
-    chosen = tuple(planned for planned in every if asked(planned.case, only=only, suites=suites))
-    if not chosen:
-        raise ConfigError(
-            f"no case matches --only {only!r}" if only != "*" else "there is nothing to measure",
-            where=", ".join(sorted(str(planned.case) for planned in every)[:8]),
-            hint="name cases as suite/name; * matches anything",
-        )
-    ordered = sorted(chosen, key=lambda planned: planned.writes)
+    ordered = sorted(chosen(cases, only=only, suites=suites), key=lambda planned: planned.writes)
     # A project without endpoints still has a plan; the numbers then stand for nothing.
     numbers = config.suites.endpoints
     return Plan(
@@ -65,6 +59,24 @@ def make_plan(
         time_budget=time_budget,
         growth=(numbers.growth or 0.0) if numbers else 0.0,
     )
+
+
+def chosen(cases: Iterable[PlannedCase], *, only: str, suites: frozenset[str]) -> tuple[PlannedCase, ...]:
+    """Those that a run with this `only` and these `suites` is about.
+
+    Raises ConfigError where there are none.
+    """
+    every = tuple(cases)
+    found = tuple(planned for planned in every if asked(planned.case, only=only, suites=suites))
+    if not found:
+        names = sorted(str(planned.case) for planned in every)
+        near = difflib.get_close_matches(only.replace("*", ""), names, _SHOWN, cutoff=0.4)
+        raise ConfigError(
+            f"no case matches --only {only!r}" if only != "*" else "there is nothing to measure",
+            where=("near it: " if near else "") + ", ".join((near or names)[:_SHOWN]),
+            hint="name cases as suite/name; * matches anything",
+        )
+    return found
 
 
 def asked(case: Case, *, only: str, suites: frozenset[str]) -> bool:

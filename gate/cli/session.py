@@ -50,6 +50,7 @@ from gate.model import (
 )
 from gate.plan import (
     asked,
+    chosen,
     make_plan,
     settle_base,
     side_by_side,
@@ -104,11 +105,18 @@ class Gate:
 
     def measure(self) -> tuple[Run, str]:
         """The Run, and why base could not be measured where it should have been."""
+        self._check_asked()
         self.workshop.start_services()
         cores = self.stack.enter_context(reserved(self.options.cache / "state"))
         self.rig = Rig(self.clock, cores, whole=self.options.only == "*" and not self.options.suites)
         with self._blaming_services():
             return self._measured()
+
+    def _check_asked(self) -> None:
+        """Refuses before anything starts what only endpoints could answer, which the file names all."""
+        config = self.sources.config
+        if config.suites.benchmarks is None or not self.options.asked("benchmarks"):
+            chosen(endpoint_cases(config), only=self.options.only, suites=self.options.suites)
 
     @contextmanager
     def _blaming_services(self) -> Iterator[None]:
