@@ -84,7 +84,8 @@ def execute(options: Options, notify: Notify) -> Outcome:
         report = judge(run, context)
         if options.changes is None:
             keep(sources.repository, report)
-        if worse := to_look_into(report.comparisons):
+        worse = to_look_into(report.comparisons)
+        if worse or gate.may_have_idle_indexes(run):
             report = judge(gate.look_into(run, worse), context)
     if options.changes is None:
         keep(sources.repository, report)
@@ -163,8 +164,15 @@ class Gate:
         plan = dataclasses.replace(run.plan, unmeasured=self.unmeasured)
         return dataclasses.replace(run, plan=plan, timeline=self.clock.timeline), self.unmeasured
 
+    def may_have_idle_indexes(self, run: Run) -> bool:
+        """Whether head has an index that nothing used and that base's tables, unknown yet, may not have."""
+        if any(table.side == "base" for table in run.storage):
+            return False
+        idle = any(not i.unique and not i.scans for table in run.storage for i in table.indexes)
+        return idle and not self._unmoved()
+
     def look_into(self, run: Run, worse: Sequence[Comparison]) -> Run:
-        """The run with what plans and sampled stacks show of the cases of these rows.
+        """The run with base's tables, and what plans and sampled stacks show of the cases of these rows.
 
         Base is prepared for it where only its stored counts were needed so far. Whatever goes wrong here is
         a caveat: the verdict is known, and is not given up for its explanation.
@@ -187,6 +195,8 @@ class Gate:
         if "base" not in self.sides or self.sources.base is None:
             return run
         run = self._with_tables_of_base(run)
+        if not worse:
+            return run
         count = min(CASES, len({row.case for row in worse}))
         self.clock.notify(f"looking into {count} case" + ("" if count == 1 else "s"))
         touched = self.sources.repository.changed(self.sources.base, self.sources.head.commit)
@@ -449,11 +459,17 @@ class Gate:
             return ""
         reason = "" if options.time_budget > 0 else "the time budget is 0"
         if options.against == "auto" and not reason:
-            changed = self.sources.repository.changed(self.sources.base, self.sources.head.commit)
-            reason = unmoved(changed, self.policy.inert, self.sources.config.baselines)
+            reason = self._unmoved()
         if reason:
             self.clock.notify(f"not timed side by side: {reason}")
         return reason or None
+
+    def _unmoved(self) -> str:
+        """Why head can do no other work than base; empty where it can."""
+        if self.sources.base is None:
+            return "there is no base"
+        changed = self.sources.repository.changed(self.sources.base, self.sources.head.commit)
+        return unmoved(changed, self.policy.inert, self.sources.config.baselines)
 
     @property
     def policy(self) -> Policy:
