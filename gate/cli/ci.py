@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import click
 
 from gate import report as reports
-from gate.cli.options import config_option, option
+from gate.cli import jobcache
+from gate.cli.options import cache_directory, config_option, option
 from gate.cli.sources import SUITES, endpoint_cases, read_suites
 from gate.config import Config
 from gate.errors import BLOCKED, INCONCLUSIVE, NOTHING_COMPARED, PASS, ConfigError, GateError, PublishError
@@ -67,6 +69,28 @@ flags_argument = click.argument("flags", nargs=-1, type=click.UNPROCESSED)
 @click.group()
 def ci() -> None:
     """The steps that the GitHub workflows run."""
+
+
+@ci.command("cache")
+@option(
+    "--caching",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+    help="Whether GitHub keeps data sets and dependencies for the next job.",
+)
+@config_option
+def cache_command(caching: str, config: str) -> int:
+    """Say where data sets and installed dependencies lie, and with what the keys of their caches begin.
+
+    The outputs: path, for PERF_GATE_CACHE, and prefix, empty where nothing is to be restored.
+    """
+    here = job()
+    path = jobcache.directory(here.environ, caching=caching == "on")
+    prefix = jobcache.prefix(config) if caching == "on" else ""
+    here.put({"path": path, "prefix": prefix})
+    click.echo(f"{path or cache_directory(here.environ)}: {prefix or 'not kept by GitHub'}")
+    return 0
 
 
 @ci.command(context_settings=PASS_ON)
@@ -172,6 +196,7 @@ def report_command(
 
 
 @ci.command("update-baseline", context_settings=PASS_ON)
+@config_option
 @option("--baselines", default="baselines", show_default=True, help="The directory of the baselines.")
 @option(
     "--check-workflow",
@@ -184,6 +209,7 @@ def report_command(
 @token_option
 @flags_argument
 def update_baseline(
+    config: str,
     baselines: str,
     check_workflow: str,
     override_label: str,
@@ -193,15 +219,20 @@ def update_baseline(
 ) -> int:
     """Run `perf-gate baseline update`, with its flags, and commit what changed to the default branch.
 
-    Only for what is already merged: a push to the default branch, a schedule, or a dispatch there.
+    Only for what is already merged: a push to the default branch, a schedule, or a dispatch there. The
+    output cache-key names the data set and the dependencies that it used; none but this command's are kept.
     """
     here = job(github_token)
     require_default_branch(here.event)
     # What runs now is the project's code; it needs no token and must not inherit this one.
     os.environ.pop(TOKEN, None)
     put_first(python_path)
-    if code := perform(["baseline", "update", *flags]):
+    began = time.time()
+    if code := perform(["baseline", "update", "--config", config, *flags]):
         return code
+    key = kept_key(here.environ, config, since=began)
+    here.put({"cache-key": key})
+    here.say(f"data set and dependencies: {key}")
     notes = acceptances(here, check_workflow, override_label) if here.event.name == "push" else ()
     here.say(publish_baselines(here, baselines, check_workflow, notes))
     return 0
@@ -235,8 +266,10 @@ class Job:
             summary.write_summary(Path(self.runner.summary), markdown)
 
     def put_out(self, report: Report | None, *, state: str, path: str = "") -> None:
+        self.put(summary.outputs(report, state=state, path=path))
+
+    def put(self, values: Mapping[str, str]) -> None:
         if self.runner.output:
-            values = summary.outputs(report, state=state, path=path)
             summary.write_outputs(Path(self.runner.output), values)
 
 
@@ -403,6 +436,13 @@ def require_default_branch(event: Event) -> None:
             hint="only a push to the default branch, a schedule, or a dispatch there may update them; "
             "in a pull request use `perf-gate accept`",
         )
+
+
+def kept_key(environ: Mapping[str, str], config: str, *, since: float) -> str:
+    """The key under which GitHub is to keep what was used since then; what was not goes first."""
+    home = cache_directory(environ)
+    jobcache.trim(home, since=since)
+    return jobcache.key(home, config)
 
 
 def acceptances(here: Job, check_workflow: str, label: str) -> tuple[str, ...]:

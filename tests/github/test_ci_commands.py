@@ -264,7 +264,7 @@ def test_outside_of_github_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("event", ["pull_request", "workflow_run", "merge_group"])
 def test_update_baseline_refuses_other_events(
-    start: Start, monkeypatch: pytest.MonkeyPatch, event: str
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: str
 ) -> None:
     """Numbers of anything but the default branch are not measured, let alone stored."""
     start(event)
@@ -272,6 +272,29 @@ def test_update_baseline_refuses_other_events(
     monkeypatch.setattr(ci, "perform", lambda command: calls.append(command) or 0)
     assert entry(["ci", "update-baseline"]) == 2
     assert calls == []
+    assert not (tmp_path / "output").exists()  # no key either: GitHub keeps nothing of such a run
+
+
+def test_cache_lies_below_the_jobs_own_directory(start: Start, tmp_path: Path) -> None:
+    """Data and dependencies lie where the runner clears up, under a prefix of this configuration's own."""
+    start("pull_request", **pull_request())
+    assert entry(["ci", "cache"]) == 0
+    told = outputs(tmp_path)
+    assert told["path"] == str(tmp_path / "runner/perf-gate-cache")
+    assert told["prefix"].startswith("perf-gate-1-Linux-")
+    (tmp_path / "output").unlink()
+    assert entry(["ci", "cache", "--config", "other/perf-gate.toml"]) == 0
+    assert outputs(tmp_path)["prefix"] not in ("", told["prefix"])
+
+
+def test_cache_of_ones_own_is_left_where_it_is(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PERF_GATE_CACHE names the directory; with caching off there is no prefix, so nothing is restored."""
+    start("push")
+    monkeypatch.setenv("PERF_GATE_CACHE", str(tmp_path / "own"))
+    assert entry(["ci", "cache", "--caching", "off"]) == 0
+    assert outputs(tmp_path) == {"path": str(tmp_path / "own"), "prefix": ""}
 
 
 def test_update_baseline_commits_what_changed(
@@ -294,13 +317,15 @@ def test_update_baseline_commits_what_changed(
 
     def updates(command: Sequence[str]) -> int:
         assert SECRET not in json.dumps(dict(os.environ))
-        assert list(command) == ["baseline", "update"]
+        assert list(command) == ["baseline", "update", "--config", "perf-gate.toml"]
         (work / "baselines").mkdir()
         (work / "baselines/endpoints.json").write_text("{}\n")
         return 0
 
     monkeypatch.setattr(ci, "perform", updates)
+    monkeypatch.setenv("PERF_GATE_CACHE", str(tmp_path / "cache"))
     assert entry(["ci", "update-baseline"]) == 0
+    assert outputs(tmp_path)["cache-key"].startswith("perf-gate-1-")
     assert "committed to main: baselines/endpoints.json" in capsys.readouterr().err
     listed = ["git", "-C", str(server), "ls-tree", "-r", "--name-only", "main"]
     assert (

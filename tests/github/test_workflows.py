@@ -150,6 +150,19 @@ def test_measuring_gets_no_token() -> None:
     assert [step["with"]["github-token"] for step in measuring if step.get("uses") == "./"] == [""]
 
 
+def test_only_the_default_branch_keeps_a_cache() -> None:
+    """What a pull request made is never saved; the stages that may write restore nothing either."""
+    steps = workflow("../../action.yml")["runs"]["steps"]
+    used = {step["uses"].partition("@")[0]: step for step in steps if "uses" in step}
+    assert "actions/cache" not in used  # it would save what it restored for, whoever ran
+    assert "inputs.mode == 'update-baseline'" in used["actions/cache/save"]["if"]
+    assert "steps.gate.outputs.cache-key" in used["actions/cache/save"]["if"]
+    assert used["actions/cache/restore"]["if"] == "${{ steps.cache.outputs.prefix }}"
+    (where,) = (step for step in steps if step.get("id") == "cache")
+    assert where["if"] == "${{ inputs.mode == 'measure' || inputs.mode == 'update-baseline' }}"
+    assert used["actions/cache/save"]["with"]["path"] == used["actions/cache/restore"]["with"]["path"]
+
+
 def test_report_workflow_answers_to_the_measuring_workflow() -> None:
     """workflow_run matches by name: the two files must agree on it."""
     name = re.search(r"^name: (.*)$", text("perf-gate.yml"), re.MULTILINE)
@@ -169,7 +182,7 @@ def test_every_input_of_the_action_is_an_option() -> None:
         for command in [run.run, *ci.commands.values()]
         for parameter in command.params
         if parameter.envvar
-    }
+    } | {"PERF_GATE_CACHE"}  # of every command
     given = set(re.findall(r"^        (PERF_GATE_\w+):", (ROOT / "action.yml").read_text(), re.MULTILINE))
     assert given
     assert given <= read
