@@ -1,15 +1,19 @@
 """baselines/<suite>.json <-> SideRun: the stored exact counts, as text that people review.
 
-Pure text in, pure text out. Keys are sorted and every value has its own line, so that a diff shows
-one line for one changed count and the SQL that changed. No host, user, path or time of day.
+Beside them, by kind of machine, the times of the last runs, which are shown and never judged by. Pure text
+in, pure text out. Keys are sorted and every value has its own line, so that a diff shows one line for one
+changed count and the SQL that changed. No host, user, path or time of day.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gate.errors import BaselineError
@@ -23,6 +27,7 @@ from gate.model import (
     Case,
     Command,
     DataKey,
+    Environment,
     Evidence,
     Kind,
     PlannedCase,
@@ -31,9 +36,12 @@ from gate.model import (
     SideInfo,
     SideRun,
     Statement,
+    Statistic,
 )
 
 REGENERATE = "perf-gate baseline update"
+TIMES_SCHEMA = "perf-gate.times/1"
+_DIGITS = 5  # of a time; what is beyond them differs from run to run
 
 
 def to_text(side: SideRun, suite: str) -> str:
@@ -246,3 +254,125 @@ def updated(stored: SideRun | None, head: SideRun, cases: frozenset[Case] | None
         worse=tuple(a for a in stored.worse if a.case not in cases)
         + tuple(a for a in head.worse if a.case in cases),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptTime:
+    """One case of one run. values: seconds, one for each pair. definition: how it was measured."""
+
+    case: Case
+    definition: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Head's times in one run on the default branch. commit: measured; dataset: the digest of its rows."""
+
+    commit: str
+    dataset: str
+    times: tuple[KeptTime, ...]
+
+    def of(self, case: Case) -> KeptTime | None:
+        return next((time for time in self.times if time.case == case), None)
+
+
+Runner = Mapping[str, str | int]  # what must match for times of two runs to be comparable
+
+
+def runner_of(environment: Environment, key: DataKey) -> Runner:
+    """The kind of machine of a run: DESIGN.md section 3, "runner key". Majors only of the services."""
+    major = re.match(r"[0-9]+", environment.redis)
+    return {
+        "os": environment.os,
+        "arch": environment.arch,
+        "cpu": environment.cpu,
+        "cores": environment.cores,
+        "provider": environment.provider,
+        "postgres": key.postgres,
+        "redis": int(major[0]) if major else 0,
+        "python": key.python,
+    }
+
+
+def times_path(directory: str, runner: Runner, suite: str) -> str:
+    """Where the times of a suite on this kind of machine are kept: a slug and 8 hex digits, and the suite.
+
+    The values may be a stranger's: nothing but lower-case letters, digits and dashes is taken of them.
+    """
+    words = f"{runner['os']} {runner['arch']} {runner['cpu']} {runner['cores']} cores"
+    slug = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:80].strip("-")
+    digest = hashlib.sha256(json.dumps(dict(runner), sort_keys=True).encode()).hexdigest()[:8]
+    return f"{directory}/timing/{slug}-{digest}/{suite}.json"
+
+
+def kept_of(side: SideRun, suite: str, statistic: Callable[[Case], Statistic]) -> Kept | None:
+    """What is kept of head's times in a suite; None where it has none. statistic: of a case's rounds."""
+    from gate.stats import pair_values
+
+    key = side.side.data_key
+    found = []
+    for planned in side.cases:
+        samples = (side.sample(planned.case, metric) for metric in GATED)
+        sample = next((each for each in samples if each is not None), None)
+        values = pair_values(sample, statistic(planned.case)) if planned.case.suite == suite else {}
+        if values:
+            rounded = tuple(float(f"{values[pair]:.{_DIGITS}g}") for pair in sorted(values))
+            found.append(KeptTime(case=planned.case, definition=planned.definition, values=rounded))
+    if key is None or not found:
+        return None
+    return Kept(commit=side.side.ref, dataset=key.dataset, times=tuple(found))
+
+
+def with_run(runs: Iterable[Kept], run: Kept, *, keep: int) -> tuple[Kept, ...]:
+    """The last `keep` runs, oldest first; one of the same commit is replaced."""
+    return (*(each for each in runs if each.commit != run.commit), run)[-keep:]
+
+
+def times_to_text(runs: Iterable[Kept], suite: str, runner: Runner, *, keep: int) -> str:
+    """The file of one suite on one kind of machine, the oldest run first."""
+    document = {
+        "schema": TIMES_SCHEMA,
+        "regenerate": f"{REGENERATE} --times on",
+        "suite": suite,
+        "runner": dict(runner),
+        "keep": keep,
+        "runs": [
+            {
+                "commit": run.commit,
+                "dataset": run.dataset,
+                "cases": {
+                    str(time.case): {"definition": time.definition, "seconds": list(time.values)}
+                    for time in run.times
+                },
+            }
+            for run in runs
+        ],
+    }
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def times_from_text(text: str, *, name: str) -> tuple[Kept, ...]:
+    """The kept runs of a file, oldest first. Raises BaselineError where it cannot be read."""
+    try:
+        document = json.loads(text)
+        if document["schema"] != TIMES_SCHEMA:
+            raise ValueError(f"of another version, {document['schema']!r}")
+        return tuple(_kept(run) for run in document["runs"])
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise BaselineError(
+            f"these times cannot be read: {type(error).__name__}: {error}",
+            where=name,
+            hint="remove the file; times are shown only, and kept anew with every run on the default branch",
+        ) from None
+
+
+def _kept(run: dict[str, Any]) -> Kept:
+    times = []
+    for identity, held in run["cases"].items():
+        values = tuple(float(value) for value in held["seconds"])
+        if not values or not all(math.isfinite(value) and value > 0 for value in values):
+            raise ValueError(f"{identity}: times must be above 0, not {values}")
+        case = Case.parse(identity)
+        times.append(KeptTime(case=case, definition=str(held["definition"]), values=values))
+    return Kept(commit=str(run["commit"]), dataset=str(run["dataset"]), times=tuple(times))

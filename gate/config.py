@@ -547,6 +547,27 @@ class AcceptedFinding(Table):
         return name
 
 
+class Drift(Table):
+    """How far the default branch has come from an anchor in many steps, each small enough to pass.
+
+    anchor: a tag or commit, such as the last release; unset is the oldest run whose times are kept.
+    above: the share from which it is told. level: it never blocks. keep: runs of times kept per kind of
+    machine.
+    """
+
+    anchor: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._/+-]{0,199}$")] | None = None
+    above: Share = 0.2
+    level: Literal["note", "warn"] = "note"
+    keep: Annotated[int, Field(ge=2, le=1000)] = 30
+
+    @field_validator("anchor")
+    @classmethod
+    def _no_range(cls, anchor: str | None) -> str | None:
+        if anchor and ".." in anchor:
+            raise ValueError(f"{anchor!r} is no tag or commit")
+        return anchor
+
+
 class Policy(Table):
     """Opinions. inconclusive: what an inconclusive verdict does to the exit code.
 
@@ -559,6 +580,7 @@ class Policy(Table):
     accepted: findings that are to stay as they are.
     min_coverage: share of the application's routes that must be measured; unset blocks nothing.
     slow_statement: of one execution in a count pass, from which a statement is a finding.
+    drift: what many small steps may come to before it is told.
     """
 
     endpoints: Allowed = Allowed()
@@ -572,6 +594,7 @@ class Policy(Table):
     accepted: tuple[AcceptedFinding, ...] = ()
     min_coverage: Annotated[Share, Field(le=1)] | None = None
     slow_statement: Seconds = 0.1
+    drift: Drift = Drift()
 
     @field_validator("findings")
     @classmethod

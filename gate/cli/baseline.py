@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from gate.cli.baselines import head_of, read_stored, say_changed, write_baselines
+from gate.cli.baselines import (
+    head_of,
+    last_report,
+    read_stored,
+    say_changed,
+    write_baselines,
+    write_times,
+)
+from gate.cli.drift import drift_here, told
 from gate.cli.options import config_option, option
 from gate.cli.run import from_flags
 from gate.cli.session import execute
@@ -35,13 +43,48 @@ def baseline() -> None:
     show_default=True,
     help="How Postgres and Redis are started.",
 )
-def update(**given: Any) -> int:
-    """Measure the working tree and write its exact counts to the baselines directory."""
-    options = from_flags(against="none", timed=False, **given)
+@option(
+    "--times",
+    type=click.Choice(["on", "off"]),
+    default="off",
+    show_default=True,
+    help="Take times too, and keep those of the last runs for each kind of machine.",
+)
+def update(times: str, **given: Any) -> int:
+    """Measure the working tree and write its exact counts to the baselines directory.
+
+    Times are kept to show how far many small steps have led; no verdict uses them. They belong to a machine
+    that measures every commit, as CI's does.
+    """
+    options = from_flags(against="none", timed=times == "on", **given)
     outcome = execute(options, progress())
     repository = Repository.discover((options.directory / options.config).parent, environ=options.environ)
     where = configuration(options.directory / options.config, options.config)
-    say_changed(write_baselines(repository.root, where.baselines, head_of(outcome.report)))
+    changed = write_baselines(repository.root, where.baselines, head_of(outcome.report))
+    if times == "on":
+        changed += write_times(repository.root, where, outcome.report)
+    say_changed(changed)
+    return 0
+
+
+@baseline.command()
+@config_option
+@option(
+    "--report",
+    "named",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A saved report.json; by default the last run's in this repository.",
+)
+def drift(config: str, named: Path | None) -> int:
+    """Say how far counts and times have come from the anchor, in however many steps.
+
+    The anchor is `policy.drift.anchor`, or the oldest run whose times are kept for the last run's kind of
+    machine. Measures nothing, and never fails a run.
+    """
+    file = Path.cwd() / config
+    repository = Repository.discover(file.parent, environ=os.environ)
+    found = drift_here(last_report(repository, named), configuration(file, config), repository)
+    say(told(found))
     return 0
 
 

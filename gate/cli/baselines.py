@@ -13,7 +13,8 @@ import click
 
 from gate import baseline
 from gate.cli.sources import LAST_REPORT, SUITES, read_suites
-from gate.errors import ConfigError, MeasurementError
+from gate.config import Config
+from gate.errors import BaselineError, ConfigError, MeasurementError
 from gate.explain import failure_of
 from gate.judge import run_of
 from gate.model import ERRORS, Accept, Case, Kind, Outcome, Report, SideRun
@@ -48,6 +49,37 @@ def write_baselines(root: Path, directory: str, side: SideRun) -> tuple[str, ...
         if different:
             changed.append(f"{directory}/{suite}.json")
     return tuple(changed)
+
+
+def write_times(root: Path, config: Config, report: Report) -> tuple[str, ...]:
+    """Adds a run's times to those kept for its kind of machine; the names of the files that changed.
+
+    Times of edits that nobody else has are not kept, nor is a file that cannot be read (it begins anew).
+    """
+    head = run_of(report).cut("head")
+    key = head.side.data_key if head else None
+    if head is None or key is None or head.side.dirty:
+        return ()
+    runner, keep = baseline.runner_of(report.environment, key), config.policy.drift.keep
+    changed = []
+    for suite in SUITES:
+        run = baseline.kept_of(
+            head, suite, lambda case: config.policy.rule(f"{case.suite}/{case.name}").statistic
+        )
+        if run is None:
+            continue
+        path = baseline.times_path(config.baselines, runner, suite)
+        runs = baseline.with_run(_kept_runs(root / path, path), run, keep=keep)
+        if _replace(root / path, baseline.times_to_text(runs, suite, runner, keep=keep)):
+            changed.append(path)
+    return tuple(changed)
+
+
+def _kept_runs(file: Path, name: str) -> tuple[baseline.Kept, ...]:
+    try:
+        return baseline.times_from_text(file.read_text(encoding="utf-8"), name=name)
+    except (FileNotFoundError, BaselineError):
+        return ()
 
 
 def say_changed(files: tuple[str, ...]) -> None:

@@ -16,16 +16,17 @@ from pathlib import Path, PurePosixPath
 import click
 
 from gate import report as reports
-from gate.cli import jobcache
+from gate.cli import drift, jobcache
+from gate.cli.baselines import last_report
 from gate.cli.options import cache_directory, config_option, option
-from gate.cli.sources import SUITES, endpoint_cases, read_suites
+from gate.cli.sources import SUITES, configuration, endpoint_cases, read_suites
 from gate.config import Config
 from gate.errors import BLOCKED, INCONCLUSIVE, NOTHING_COMPARED, PASS, ConfigError, GateError, PublishError
 from gate.github import artifact, override, summary
 from gate.github.again import Ground, Read
 from gate.github.client import Client
 from gate.github.comment import Author
-from gate.github.commit import Checkout, Remote, commit_baselines, offer
+from gate.github.commit import Checkout, Remote, commit_baselines, is_update, offer
 from gate.github.event import Event, Runner, job_event, read_runner
 from gate.github.stage import Desk, comment_on
 from gate.github.verdict import (
@@ -38,9 +39,10 @@ from gate.github.verdict import (
     find_report,
     overridden,
 )
-from gate.model import Report, State
+from gate.model import Finding, Report, State
 from gate.plan import asked
 from gate.schema import report_to_json
+from gate.target.repository import Repository
 from gate.toml import read_config
 
 Perform = Callable[[Sequence[str]], int]  # a perf-gate command line, without the program; its exit code
@@ -228,11 +230,14 @@ def update_baseline(
     os.environ.pop(TOKEN, None)
     put_first(python_path)
     began = time.time()
-    if code := perform(["baseline", "update", "--config", config, *flags]):
+    # With an App's token our own commit starts this again, and again for the times of that.
+    untimed = ("--times", "off") if is_update(checkout_of(here)) else ()
+    if code := perform(["baseline", "update", "--config", config, *flags, *untimed]):
         return code
     key = kept_key(here.environ, config, since=began)
     here.put({"cache-key": key})
     here.say(f"data set and dependencies: {key}")
+    here.summarize(drift_text(here, config))
     notes = acceptances(here, check_workflow, override_label) if here.event.name == "push" else ()
     here.say(publish_baselines(here, baselines, check_workflow, notes))
     return 0
@@ -305,6 +310,13 @@ class Surveyor:
             *(("benchmarks", f"{path}/") for path in benchmarks),
         )
         return Ground(ref=ref, config=config, stored=stored, known=known, places=places)
+
+    def drift(self, report: Report, ground: Ground, at: Callable[[str], Read]) -> tuple[Finding, ...]:
+        """What the change and those merged before it have come to. Raises BaselineError."""
+        if ground.config is None:
+            return ()
+        found = drift.drifted(report, ground.config, read=at(ground.ref), at=at)
+        return drift.findings(found, ground.config)
 
 
 def job(token: str = "") -> Job:
@@ -445,6 +457,19 @@ def kept_key(environ: Mapping[str, str], config: str, *, since: float) -> str:
     return jobcache.key(home, config)
 
 
+def drift_text(here: Job, config: str) -> str:
+    """How far the branch has come from its anchor, for the job's summary; empty where nobody can say."""
+    file = Path.cwd() / config
+    try:
+        repository = Repository.discover(file.parent, environ=here.environ)
+        report, rules = last_report(repository, None), configuration(file, config)
+        found = drift.drift_here(report, rules, repository)
+    except GateError as error:
+        here.say(f"no drift: {error.message}")
+        return ""
+    return "".join(f"    {summary.plain(line, 500)}\n" for line in drift.told(found).splitlines())
+
+
 def acceptances(here: Job, check_workflow: str, label: str) -> tuple[str, ...]:
     """Trailers that name whoever accepted by label what this push merged; none where GitHub cannot say."""
     if not here.runner.token or label == override.OFF:
@@ -457,20 +482,24 @@ def acceptances(here: Job, check_workflow: str, label: str) -> tuple[str, ...]:
         return ()
 
 
+def checkout_of(here: Job) -> Checkout:
+    """The working tree. git gets the token for one command at a time, never by its environment."""
+    environ = {name: value for name, value in here.environ.items() if name != TOKEN}
+    return Checkout(root=Path.cwd(), environ=environ)
+
+
 def publish_baselines(here: Job, directory: str, check_workflow: str, notes: Sequence[str] = ()) -> str:
     """Commit and push what changed; the sentence says what became of it."""
     runner, branch = here.runner, here.event.default_branch
     remote = Remote(url=f"{runner.server_url}/{runner.repository}.git", token=runner.token)
-    environ = {name: value for name, value in here.environ.items() if name != TOKEN}
-    update = commit_baselines(
-        Checkout(root=Path.cwd(), environ=environ), directory, branch=branch, remote=remote, notes=notes
-    )
+    update = commit_baselines(checkout_of(here), directory, branch=branch, remote=remote, notes=notes)
     if update.action == "protected":
         with here.client() as client:
             return offer(client, update, branch=branch, check_workflow=check_workflow)
     words = {
         "unchanged": "the baselines already hold these values",
         "pushed": f"committed to {branch}: {', '.join(update.files)}",
+        "kept back": f"{branch} is protected, and only times are new: they are not offered on their own",
         "moved": f"{branch} has moved on and has newer values; these were left out",
     }
     return words[update.action]

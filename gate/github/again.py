@@ -10,12 +10,13 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from gate.config import Config
 from gate.errors import GateError, PublishError
 from gate.github.client import Client, NotFound, Pull
 from gate.judge import Context, judge, run_of
-from gate.model import ERRORS, METRICS, Case, Kind, Report, SideRun, State
+from gate.model import ERRORS, METRICS, Case, Finding, Kind, Report, SideRun, State
 
 MOST_FILE = 8 << 20  # bytes of a configuration or baseline; a baseline of 1,000 cases has about 3 MB
 MOST_CASES = 2_000
@@ -48,7 +49,14 @@ class Ground:
         )
 
 
-Survey = Callable[[Read, str], Ground]  # reads a commit's files; raises GateError where they are unreadable
+class Survey(Protocol):
+    """Reads what commits say. Both raise GateError where their files are unreadable."""
+
+    def __call__(self, read: Read, ref: str) -> Ground: ...
+
+    def drift(self, report: Report, ground: Ground, at: Callable[[str], Read]) -> tuple[Finding, ...]:
+        """What many small steps have come to on the branch of `ground`. at: the files of a commit or tag."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +103,21 @@ def again(client: Client, pull: Pull, report: Report, *, survey: Survey) -> Judg
         said = f"This report was not judged again, the check's verdict stands alone: {error.why}."
         return Judged(report=report, doubts=(said,))
     return Judged(
-        report=made,
+        report=_with_drift(client, made, base, survey),
         doubts=_left_out(report, base) + _doubts(report, made, later, commits),
         edits=edited(client.changed(pull.number), base.places),
     )
+
+
+def _with_drift(client: Client, report: Report, base: Ground, survey: Survey) -> Report:
+    """Told, and no more: where the files for it cannot be read it is left out."""
+    try:
+        found = survey.drift(report, base, lambda ref: _reader(client, ref))
+    except PublishError:
+        raise
+    except GateError:
+        return report
+    return dataclasses.replace(report, findings=report.findings + found)
 
 
 def edited(paths: Iterable[str], places: Iterable[tuple[str, str]]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from gate.github.merge import merged
 
 NAME, EMAIL = "perf-gate", "perf-gate@users.noreply.github.com"
 BRANCH = "perf-gate/baselines"
+TIMES = "timing"  # below the directory of the baselines
 MESSAGE = "Update performance baselines"
 MEASURED = "Measured-at"  # the trailer that says which commit the values are of
 TIMEOUT = 120.0
@@ -55,10 +56,11 @@ class Update:
     """What became of new baselines.
 
     unchanged: nothing to commit. pushed: onto the default branch. moved: the branch has newer values of
-    all of them. protected: pushed to BRANCH instead, for a pull request.
+    all of them. protected: pushed to BRANCH instead, for a pull request. kept back: only times are new, for
+    which nobody is to be asked to merge a pull request.
     """
 
-    action: Literal["unchanged", "pushed", "moved", "protected"]
+    action: Literal["unchanged", "pushed", "moved", "protected", "kept back"]
     files: tuple[str, ...] = ()
 
 
@@ -126,6 +128,11 @@ class Checkout:
             raise PublishError(f"git {arguments[0]} took longer than {TIMEOUT:.0f} s") from error
 
 
+def is_update(checkout: Checkout) -> bool:
+    """Whether the commit that is checked out is one of ours."""
+    return bool(checkout.git("log", "-1", f"--format=%(trailers:key={MEASURED},valueonly)").strip())
+
+
 def commit_baselines(
     checkout: Checkout,
     directory: str,
@@ -157,6 +164,8 @@ def commit_baselines(
         if not refused:
             return Update(action="pushed", files=files)
         if any(word in refused for word in PROTECTED):
+            if all(path.startswith(f"{directory.rstrip('/')}/{TIMES}/") for path in files):
+                return Update(action="kept back", files=files)
             return _offer(checkout, remote, own, pause)
         if not any(word in refused for word in MOVED):
             raise PublishError(

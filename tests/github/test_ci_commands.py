@@ -334,6 +334,21 @@ def test_update_baseline_commits_what_changed(
     )
 
 
+def test_own_commit_takes_no_times(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An App's token starts the workflow for our commit too: its times would make a commit for ever."""
+    start("push")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    message = "Update performance baselines\n\nMeasured-at: " + "a" * 40
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    for arguments in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", message]):
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True)
+    monkeypatch.chdir(tmp_path)
+    calls: list[Sequence[str]] = []
+    monkeypatch.setattr(ci, "perform", lambda command: calls.append(command) or 3)
+    assert entry(["ci", "update-baseline"]) == 3
+    assert list(calls[0][-2:]) == ["--times", "off"]
+
+
 def test_planted_secrets_appear_nowhere(
     start: Start,
     github: FakeGitHub,

@@ -16,7 +16,16 @@ from made import client
 
 from gate.errors import PublishError, RepositoryError
 from gate.github import commit
-from gate.github.commit import BRANCH, Checkout, Remote, Update, changed, commit_baselines, offer
+from gate.github.commit import (
+    BRANCH,
+    Checkout,
+    Remote,
+    Update,
+    changed,
+    commit_baselines,
+    is_update,
+    offer,
+)
 
 FILE = "baselines/endpoints.json"
 
@@ -123,6 +132,19 @@ def test_protected_branch_gets_a_branch_beside_it(server: Path) -> None:
         git(server.parent / "work", "reset", "--quiet", "--hard", "HEAD~1")
     assert git(server, "rev-parse", "main") == before
     assert git(server, "show", f"{BRANCH}:{FILE}") == "3"
+
+
+def test_times_alone_open_no_pull_request(server: Path) -> None:
+    """Nobody is asked to merge a run's times: on a protected branch they wait for a changed count."""
+    refuse(server, PROTECT)
+    work = server.parent / "work"
+    (work / "baselines/timing/key").mkdir(parents=True)
+    (work / "baselines/timing/key/endpoints.json").write_text("1\n")
+    assert update(server).action == "kept back"
+    assert BRANCH not in git(server, "branch", "--list", BRANCH)
+    git(work, "reset", "--quiet", "--mixed", "HEAD~1")
+    (work / FILE).write_text("2\n")
+    assert update(server) == Update(action="protected", files=(FILE, "baselines/timing/key/endpoints.json"))
 
 
 def another(server: Path, name: str, edits: dict[str, str], message: str = "newer") -> Path:
@@ -256,6 +278,14 @@ def test_older_update_leaves_a_newer_offer_alone(server: Path) -> None:
         held = Checkout(root=root, environ=checkout(server).environ)
         commit_baselines(held, "baselines", branch="main", remote=remote_of(server), pause=short)
     assert git(server, "show", f"{BRANCH}:{FILE}") == "new"
+
+
+def test_own_commits_are_known(server: Path) -> None:
+    """By their trailer; an App's token starts the workflow for them too."""
+    (server.parent / "work" / FILE).write_text("2\n")
+    assert not is_update(checkout(server))
+    update(server)
+    assert is_update(checkout(server))
 
 
 def test_commit_says_what_it_measured_and_who_accepted(server: Path) -> None:

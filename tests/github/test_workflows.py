@@ -174,12 +174,12 @@ def test_report_workflow_answers_to_the_measuring_workflow() -> None:
 
 def test_every_input_of_the_action_is_an_option() -> None:
     """Every variable the action sets is one that some command reads, under the option's own name."""
-    from gate.cli import run
+    from gate.cli import baseline, run
     from gate.cli.ci import ci
 
     read = {
         parameter.envvar
-        for command in [run.run, *ci.commands.values()]
+        for command in [run.run, baseline.update, *ci.commands.values()]
         for parameter in command.params
         if parameter.envvar
     } | {"PERF_GATE_CACHE"}  # of every command
