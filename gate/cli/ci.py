@@ -61,6 +61,13 @@ label_option = option(
     show_default=True,
     help="Accepts a blocked pull request, set by somebody who may write; 'off' accepts nothing so.",
 )
+caching_option = option(
+    "--caching",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+    help="Whether GitHub keeps data sets and dependencies for the next job.",
+)
 token_option = option("--github-token", default="", hidden=True)
 python_option = option(
     "--python-path", default="", help="The project's Python; its directory comes first on PATH."
@@ -74,13 +81,7 @@ def ci() -> None:
 
 
 @ci.command("cache")
-@option(
-    "--caching",
-    type=click.Choice(["on", "off"]),
-    default="on",
-    show_default=True,
-    help="Whether GitHub keeps data sets and dependencies for the next job.",
-)
+@caching_option
 @config_option
 def cache_command(caching: str, config: str) -> int:
     """Say where data sets and installed dependencies lie, and with what the keys of their caches begin.
@@ -199,6 +200,7 @@ def report_command(
 
 @ci.command("update-baseline", context_settings=PASS_ON)
 @config_option
+@caching_option
 @option("--baselines", default="baselines", show_default=True, help="The directory of the baselines.")
 @option(
     "--check-workflow",
@@ -212,6 +214,7 @@ def report_command(
 @flags_argument
 def update_baseline(
     config: str,
+    caching: str,
     baselines: str,
     check_workflow: str,
     override_label: str,
@@ -234,9 +237,10 @@ def update_baseline(
     untimed = ("--times", "off") if is_update(checkout_of(here)) else ()
     if code := perform(["baseline", "update", "--config", config, *flags, *untimed]):
         return code
-    key = kept_key(here.environ, config, since=began)
-    here.put({"cache-key": key})
-    here.say(f"data set and dependencies: {key}")
+    if caching == "on":
+        key = kept_key(here.environ, config, since=began)
+        here.put({"cache-key": key})
+        here.say(f"data set and dependencies: {key}")
     here.summarize(drift_text(here, config))
     notes = acceptances(here, check_workflow, override_label) if here.event.name == "push" else ()
     here.say(publish_baselines(here, baselines, check_workflow, notes))

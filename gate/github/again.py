@@ -115,7 +115,7 @@ def _with_drift(client: Client, report: Report, base: Ground, survey: Survey) ->
         found = survey.drift(report, base, lambda ref: _reader(client, ref))
     except PublishError:
         raise
-    except GateError:
+    except (GateError, LookupError, ValueError, ArithmeticError, TypeError):  # of a stranger's values
         return report
     return dataclasses.replace(report, findings=report.findings + found)
 

@@ -1,10 +1,12 @@
-"""One fake GitHub a test, with the tokens of the real workflows."""
+"""One fake GitHub a test, its API and its git server, with the tokens of the real workflows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import fake_api
+import git_server
 import pytest
 import rights
 
@@ -16,3 +18,10 @@ def github() -> Iterator[fake_api.FakeGitHub]:
         state.tokens = rights.tokens()
         yield state
     assert state.violations == []
+
+
+@pytest.fixture
+def hub(tmp_path: Path, github: fake_api.FakeGitHub) -> Iterator[git_server.GitServer]:
+    """The same GitHub's git, for the same tokens."""
+    with git_server.serving(tmp_path / "hub", lambda: github.tokens) as server:
+        yield server

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import pytest
 from fake_api import NOW, FakeGitHub
+from git_server import GitServer, git
 from made import ARTIFACT, SHA, as_artifact, green, on_github, red
 from rights import rights
 
@@ -298,22 +299,22 @@ def test_cache_of_ones_own_is_left_where_it_is(
 
 
 def test_update_baseline_commits_what_changed(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    start: Start,
+    github: FakeGitHub,
+    hub: GitServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """On the default branch the new values are committed and pushed, and the token was not inherited."""
     start("push")
-    server, work = tmp_path / "acme/shop.git", tmp_path / "work"
-    environ = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
-    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
-    for arguments in (
-        ["init", "-q", "--bare", "-b", "main", str(server)],
-        ["init", "-q", "-b", "main", str(work)],
-        ["-C", str(work), *identity, "commit", "-q", "--allow-empty", "-m", "first"],
-        ["-C", str(work), "push", "-q", str(server), "main"],
-    ):
-        subprocess.run(["git", *arguments], check=True, env=environ)
+    github.tokens[SECRET] = rights("perf-gate-baseline.yml", "update")
+    work = hub.clone(hub.root / "work")
+    git(work, "commit", "-q", "--allow-empty", "-m", "first")
+    git(work, "push", "-q", "origin", "HEAD:main")
     monkeypatch.chdir(work)
-    monkeypatch.setenv("GITHUB_SERVER_URL", f"file://{tmp_path}")
+    monkeypatch.setenv("GITHUB_SERVER_URL", hub.url)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
 
     def updates(command: Sequence[str]) -> int:
         assert SECRET not in json.dumps(dict(os.environ))
@@ -327,11 +328,28 @@ def test_update_baseline_commits_what_changed(
     assert entry(["ci", "update-baseline"]) == 0
     assert outputs(tmp_path)["cache-key"].startswith("perf-gate-1-")
     assert "committed to main: baselines/endpoints.json" in capsys.readouterr().err
-    listed = ["git", "-C", str(server), "ls-tree", "-r", "--name-only", "main"]
-    assert (
-        subprocess.run(listed, check=True, capture_output=True, text=True).stdout
-        == "baselines/endpoints.json\n"
-    )
+    assert hub.git("ls-tree", "-r", "--name-only", "main") == "baselines/endpoints.json"
+
+
+def test_ones_own_cache_is_not_cleared(
+    start: Start, hub: GitServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With caching off the directory is somebody's own: all of it stays, and no key is given."""
+    start("push")
+    work = hub.clone(hub.root / "work")
+    git(work, "commit", "-q", "--allow-empty", "-m", "first")
+    monkeypatch.chdir(work)
+    old = tmp_path / "cache/datasets" / ("0" * 32)
+    old.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    monkeypatch.setenv("PERF_GATE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ci, "perform", lambda command: 0)
+    assert entry(["ci", "update-baseline", "--caching", "off"]) == 0
+    assert old.exists()
+    assert not (tmp_path / "output").exists()
+    assert entry(["ci", "update-baseline"]) == 0
+    assert not old.exists()
+    assert "cache-key" in outputs(tmp_path)
 
 
 def test_own_commit_takes_no_times(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Committing baselines, with real git and a bare repository that may refuse as a server does."""
+"""Committing baselines, with real git and a server that refuses as GitHub does."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake_api import FakeGitHub
+from git_server import GitServer, git
 from made import client
 
 from gate.errors import PublishError, RepositoryError
@@ -28,55 +29,37 @@ from gate.github.commit import (
 )
 
 FILE = "baselines/endpoints.json"
-
-
-def git(where: Path, *arguments: str) -> str:
-    identity = {f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    done = subprocess.run(
-        ["git", "-C", str(where), *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, **identity, "GIT_CONFIG_GLOBAL": "/dev/null"},
-    )
-    return done.stdout.strip()
+TIMES = "baselines/timing/key/endpoints.json"
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Path:
-    """A bare repository with one commit on main, made by the checkout beside it."""
-    bare = tmp_path / "server.git"
-    git(tmp_path, "init", "--quiet", "--bare", "-b", "main", str(bare))
-    work = tmp_path / "work"
-    git(tmp_path, "init", "--quiet", "-b", "main", str(work))
+def server(hub: GitServer) -> GitServer:
+    """One commit on main, made and pushed by the checkout in `work`."""
+    work = hub.root / "work"
+    git(hub.root, "init", "--quiet", "-b", "main", str(work))
     (work / "baselines").mkdir()
     (work / FILE).write_text("1\n")
     (work / "app.py").write_text("print()\n")
     git(work, "add", ".")
     git(work, "commit", "--quiet", "-m", "first")
-    git(work, "push", "--quiet", str(bare), "main")
-    return bare
+    git(work, "push", "--quiet", str(hub.bare), "main")
+    return hub
 
 
-def checkout(server: Path) -> Checkout:
-    environ = {"PATH": os.environ["PATH"], "HOME": str(server.parent), "GIT_CONFIG_GLOBAL": "/dev/null"}
-    return Checkout(root=server.parent / "work", environ=environ)
+def checkout(server: GitServer) -> Checkout:
+    environ = {"PATH": os.environ["PATH"], "HOME": str(server.root), "GIT_CONFIG_GLOBAL": "/dev/null"}
+    return Checkout(root=server.root / "work", environ=environ)
 
 
-def update(server: Path) -> Update:
+def update(server: GitServer) -> Update:
     return commit_baselines(
         checkout(server), "baselines", branch="main", remote=remote_of(server), pause=short
     )
 
 
-def refuse(server: Path, script: str) -> None:
-    hook = server / "hooks" / "pre-receive"
-    hook.write_text(f"#!/bin/sh\n{script}\n")
-    hook.chmod(0o755)
-
-
-def remote_of(server: Path) -> Remote:
-    return Remote(url=f"file://{server}", token="")
+def remote_of(server: GitServer) -> Remote:
+    """As the update job pushes: over HTTP, with the token of its workflow file."""
+    return Remote(url=server.remote, token="baseline")
 
 
 def short(seconds: float) -> None:
@@ -87,21 +70,16 @@ def document(cases: dict[str, object], key: str = "k") -> str:
     return json.dumps({"data_key": key, "cases": cases}, indent=1, sort_keys=True) + "\n"
 
 
-PROTECT = """while read old new ref; do
-  if [ "$ref" = refs/heads/main ]; then echo "GH006: Protected branch update failed"; exit 1; fi
-done"""
-
-
-def test_unchanged_baselines_make_no_commit(server: Path) -> None:
+def test_unchanged_baselines_make_no_commit(server: GitServer) -> None:
     """An update that measured the same values leaves the branch where it was."""
-    before = git(server, "rev-parse", "main")
+    before = server.git("rev-parse", "main")
     assert update(server) == Update(action="unchanged")
-    assert git(server, "rev-parse", "main") == before
+    assert server.git("rev-parse", "main") == before
 
 
-def test_changed_and_new_files_are_pushed(server: Path) -> None:
+def test_changed_and_new_files_are_pushed(server: GitServer) -> None:
     """A changed and a new baseline arrive in one commit by perf-gate, and nothing else does."""
-    work = server.parent / "work"
+    work = server.root / "work"
     (work / FILE).write_text("2\n")
     (work / "baselines/timing").mkdir()
     (work / "baselines/timing/new file.json").write_text("3\n")
@@ -109,48 +87,48 @@ def test_changed_and_new_files_are_pushed(server: Path) -> None:
     (work / "junk").write_text("untracked\n")
     seen = update(server)
     assert seen == Update(action="pushed", files=(FILE, "baselines/timing/new file.json"))
-    assert git(server, "show", "--format=%an", "--name-only", "main").split("\n\n") == [
+    assert server.git("show", "--format=%an", "--name-only", "main").split("\n\n") == [
         commit.NAME,
         f"{FILE}\nbaselines/timing/new file.json",
     ]
 
 
-def test_removed_baseline_is_committed_too(server: Path) -> None:
+def test_removed_baseline_is_committed_too(server: GitServer) -> None:
     """A baseline file that the update removed is removed on the branch."""
-    (server.parent / "work" / FILE).unlink()
+    (server.root / "work" / FILE).unlink()
     assert update(server).action == "pushed"
-    assert FILE not in git(server, "ls-tree", "-r", "--name-only", "main")
+    assert FILE not in server.git("ls-tree", "-r", "--name-only", "main")
 
 
-def test_protected_branch_gets_a_branch_beside_it(server: Path) -> None:
+def test_protected_branch_gets_a_branch_beside_it(server: GitServer) -> None:
     """Where the server protects main, the commit goes to our branch, the newest values last."""
-    refuse(server, PROTECT)
-    before = git(server, "rev-parse", "main")
+    server.refuse()
+    before = server.git("rev-parse", "main")
     for value in ("2\n", "3\n"):
-        (server.parent / "work" / FILE).write_text(value)
+        (server.root / "work" / FILE).write_text(value)
         assert update(server).action == "protected"
-        git(server.parent / "work", "reset", "--quiet", "--hard", "HEAD~1")
-    assert git(server, "rev-parse", "main") == before
-    assert git(server, "show", f"{BRANCH}:{FILE}") == "3"
+        git(server.root / "work", "reset", "--quiet", "--hard", "HEAD~1")
+    assert server.git("rev-parse", "main") == before
+    assert server.git("show", f"{BRANCH}:{FILE}") == "3"
 
 
-def test_times_alone_open_no_pull_request(server: Path) -> None:
+def test_times_alone_open_no_pull_request(server: GitServer) -> None:
     """Nobody is asked to merge a run's times: on a protected branch they wait for a changed count."""
-    refuse(server, PROTECT)
-    work = server.parent / "work"
-    (work / "baselines/timing/key").mkdir(parents=True)
-    (work / "baselines/timing/key/endpoints.json").write_text("1\n")
+    server.refuse()
+    work = server.root / "work"
+    (work / TIMES).parent.mkdir(parents=True)
+    (work / TIMES).write_text("1\n")
     assert update(server).action == "kept back"
-    assert BRANCH not in git(server, "branch", "--list", BRANCH)
+    assert BRANCH not in server.git("branch", "--list", BRANCH)
     git(work, "reset", "--quiet", "--mixed", "HEAD~1")
     (work / FILE).write_text("2\n")
-    assert update(server) == Update(action="protected", files=(FILE, "baselines/timing/key/endpoints.json"))
+    assert update(server) == Update(action="protected", files=(FILE, TIMES))
 
 
-def another(server: Path, name: str, edits: dict[str, str], message: str = "newer") -> Path:
+def another(server: GitServer, name: str, edits: dict[str, str], message: str = "newer") -> Path:
     """Somebody else's clone, which pushes these files first."""
-    other = server.parent / name
-    git(server.parent, "clone", "--quiet", str(server), str(other))
+    other = server.root / name
+    server.clone(other)
     for path, text in edits.items():
         (other / path).parent.mkdir(parents=True, exist_ok=True)
         (other / path).write_text(text)
@@ -160,75 +138,77 @@ def another(server: Path, name: str, edits: dict[str, str], message: str = "newe
     return other
 
 
-def test_branch_that_moved_on_gets_the_update_on_top(server: Path) -> None:
+def test_branch_that_moved_on_gets_the_update_on_top(server: GitServer) -> None:
     """A push that lost to a commit of code is tried again on top of it, and takes nothing of it back."""
     another(server, "other", {"app.py": "newer\n"})
-    (server.parent / "work" / FILE).write_text("2\n")
+    (server.root / "work" / FILE).write_text("2\n")
     assert update(server).action == "pushed"
-    assert git(server, "show", f"main:{FILE}") == "2"
-    assert git(server, "show", "main:app.py") == "newer"
-    assert git(server, "rev-list", "--count", "main") == "3"
+    assert server.git("show", f"main:{FILE}") == "2"
+    assert server.git("show", "main:app.py") == "newer"
+    assert server.git("rev-list", "--count", "main") == "3"
 
 
-def test_working_tree_stays_as_it_was(server: Path) -> None:
+def test_working_tree_stays_as_it_was(server: GitServer) -> None:
     """What is applied on top of newer code is no checkout of it: no stranger's file appears here."""
     another(server, "other", {"app.py": "newer\n", "new.py": "x\n"})
-    (server.parent / "work" / FILE).write_text("2\n")
+    (server.root / "work" / FILE).write_text("2\n")
     update(server)
-    assert sorted(path.name for path in (server.parent / "work").iterdir()) == [".git", "app.py", "baselines"]
-    assert (server.parent / "work/app.py").read_text() == "print()\n"
+    assert sorted(path.name for path in (server.root / "work").iterdir()) == [".git", "app.py", "baselines"]
+    assert (server.root / "work/app.py").read_text() == "print()\n"
 
 
-def test_value_that_was_accepted_meanwhile_stays(server: Path) -> None:
+def test_value_that_was_accepted_meanwhile_stays(server: GitServer) -> None:
     """A baseline that a merged pull request edited since is newer than what this run measured."""
     another(server, "other", {FILE: "9\n"})
-    (server.parent / "work" / FILE).write_text("2\n")
+    (server.root / "work" / FILE).write_text("2\n")
     assert update(server).action == "moved"
-    assert git(server, "show", f"main:{FILE}") == "9"
+    assert server.git("show", f"main:{FILE}") == "9"
 
 
-def test_newer_measurement_replaces_an_older_one_whoever_comes_first(server: Path) -> None:
+def test_newer_measurement_replaces_an_older_one_whoever_comes_first(server: GitServer) -> None:
     """Of two updates of one file the one measured on the newer commit stays, in either order."""
-    old = server.parent / "work"
+    old = server.root / "work"
     new = another(server, "new", {"app.py": "newer\n"})
     for first, second in ((old, new), (new, old)):
-        before = git(server, "rev-parse", "main")
+        before = server.git("rev-parse", "main")
         for root, value in ((first, first.name), (second, second.name)):
             git(root, "reset", "--quiet", "--hard", "HEAD")
             (root / FILE).write_text(f"{value}\n")
             held = Checkout(root=root, environ=checkout(server).environ)
             commit_baselines(held, "baselines", branch="main", remote=remote_of(server), pause=short)
             git(root, "reset", "--quiet", "--hard", "HEAD~1")
-        assert git(server, "show", f"main:{FILE}") == "new"
-        git(server, "update-ref", "refs/heads/main", before)
+        assert server.git("show", f"main:{FILE}") == "new"
+        server.git("update-ref", "refs/heads/main", before)
 
 
-def test_rewritten_history_gets_nothing(server: Path) -> None:
+def test_rewritten_history_gets_nothing(server: GitServer) -> None:
     """Where the measured commit is no longer on the branch, its values are nobody's."""
-    other = server.parent / "other"
-    git(server.parent, "clone", "--quiet", str(server), str(other))
+    other = server.root / "other"
+    server.clone(other)
     git(other, "commit", "--quiet", "--amend", "-m", "rewritten")
     git(other, "push", "--quiet", "--force", "origin", "main")
-    (server.parent / "work" / FILE).write_text("2\n")
+    (server.root / "work" / FILE).write_text("2\n")
     assert update(server).action == "moved"
-    assert git(server, "show", f"main:{FILE}") == "1"
+    assert server.git("show", f"main:{FILE}") == "1"
 
 
-def test_race_of_six_updates_loses_none(server: Path) -> None:
-    """Six jobs that measured one commit, each with a case and a file of its own, push at once: all arrive."""
+def test_race_of_six_updates_loses_none(server: GitServer) -> None:
+    """Six jobs push at once, each with a case, a file and a run's times of its own: all arrive."""
     cases = {f"endpoints/{n}": {"metrics": {"sql.calls": [1, 1]}} for n in range(6)}
-    work = server.parent / "work"
+    work = server.root / "work"
     (work / FILE).write_text(document(cases))
     git(work, "commit", "--quiet", "-am", "cases")
-    git(work, "push", "--quiet", str(server), "main")
+    git(work, "push", "--quiet", str(server.bare), "main")
     roots = []
     for n in range(6):
-        root = server.parent / f"racer{n}"
-        git(server.parent, "clone", "--quiet", str(server), str(root))
+        root = server.root / f"racer{n}"
+        server.clone(root)
         (root / FILE).write_text(
             document(cases | {f"endpoints/{n}": {"metrics": {"sql.calls": [n + 2] * 2}}})
         )
         (root / f"baselines/own{n}.json").write_text(f"{n}\n")
+        (root / TIMES).parent.mkdir(parents=True)
+        (root / TIMES).write_text(json.dumps({"keep": 30, "runs": [{"commit": f"{n}"}]}))
         roots.append(root)
     environ = checkout(server).environ
     ready = threading.Barrier(6)
@@ -240,21 +220,23 @@ def test_race_of_six_updates_loses_none(server: Path) -> None:
 
     with ThreadPoolExecutor(6) as pool:
         assert {each.action for each in pool.map(race, roots)} == {"pushed"}
-    stored = json.loads(git(server, "show", f"main:{FILE}"))["cases"]
+    stored = json.loads(server.git("show", f"main:{FILE}"))["cases"]
     assert [stored[f"endpoints/{n}"]["metrics"]["sql.calls"] for n in range(6)] == [
         [n + 2] * 2 for n in range(6)
     ]
-    listed = git(server, "ls-tree", "--name-only", "main", "baselines/").split()
-    assert listed == [FILE, *(f"baselines/own{n}.json" for n in range(6))]
+    listed = server.git("ls-tree", "--name-only", "main", "baselines/").split()
+    assert listed == [FILE, *(f"baselines/own{n}.json" for n in range(6)), "baselines/timing"]
+    kept = json.loads(server.git("show", f"main:{TIMES}"))["runs"]
+    assert sorted(run["commit"] for run in kept) == [f"{n}" for n in range(6)]
 
 
-def test_race_onto_a_protected_branch_loses_none(server: Path) -> None:
+def test_race_onto_a_protected_branch_loses_none(server: GitServer) -> None:
     """On a protected branch the six meet on our own branch, and all arrive there."""
-    refuse(server, PROTECT)
+    server.refuse()
     roots = []
     for n in range(6):
-        root = server.parent / f"racer{n}"
-        git(server.parent, "clone", "--quiet", str(server), str(root))
+        root = server.root / f"racer{n}"
+        server.clone(root)
         (root / f"baselines/own{n}.json").write_text(f"{n}\n")
         roots.append(root)
     environ = checkout(server).environ
@@ -265,41 +247,41 @@ def test_race_onto_a_protected_branch_loses_none(server: Path) -> None:
 
     with ThreadPoolExecutor(6) as pool:
         assert {each.action for each in pool.map(race, roots)} == {"protected"}
-    listed = git(server, "ls-tree", "--name-only", BRANCH, "baselines/").split()
+    listed = server.git("ls-tree", "--name-only", BRANCH, "baselines/").split()
     assert listed == [FILE, *(f"baselines/own{n}.json" for n in range(6))]
 
 
-def test_older_update_leaves_a_newer_offer_alone(server: Path) -> None:
+def test_older_update_leaves_a_newer_offer_alone(server: GitServer) -> None:
     """A late run of an older commit does not push its values over those waiting in the pull request."""
     new = another(server, "new", {"app.py": "newer\n"})
-    refuse(server, PROTECT)
-    for root in (new, server.parent / "work"):
+    server.refuse()
+    for root in (new, server.root / "work"):
         (root / FILE).write_text(f"{root.name}\n")
         held = Checkout(root=root, environ=checkout(server).environ)
         commit_baselines(held, "baselines", branch="main", remote=remote_of(server), pause=short)
-    assert git(server, "show", f"{BRANCH}:{FILE}") == "new"
+    assert server.git("show", f"{BRANCH}:{FILE}") == "new"
 
 
-def test_own_commits_are_known(server: Path) -> None:
+def test_own_commits_are_known(server: GitServer) -> None:
     """By their trailer; an App's token starts the workflow for them too."""
-    (server.parent / "work" / FILE).write_text("2\n")
+    (server.root / "work" / FILE).write_text("2\n")
     assert not is_update(checkout(server))
     update(server)
     assert is_update(checkout(server))
 
 
-def test_commit_says_what_it_measured_and_who_accepted(server: Path) -> None:
+def test_commit_says_what_it_measured_and_who_accepted(server: GitServer) -> None:
     """The trailers name the measured commit and whoever let a slower value through."""
-    measured = git(server, "rev-parse", "main")
-    (server.parent / "work" / FILE).write_text("2\n")
+    measured = server.git("rev-parse", "main")
+    (server.root / "work" / FILE).write_text("2\n")
     note = "Accepted-by: alice (#7, perf-gate:accept)"
     commit_baselines(checkout(server), "baselines", branch="main", remote=remote_of(server), notes=[note])
-    assert git(server, "log", "-1", "--format=%(trailers)", "main") == f"{note}\nMeasured-at: {measured}"
+    assert server.git("log", "-1", "--format=%(trailers)", "main") == f"{note}\nMeasured-at: {measured}"
 
 
-def test_other_refusals_are_errors_with_the_servers_words(server: Path) -> None:
+def test_other_refusals_are_errors_with_the_servers_words(server: GitServer) -> None:
     """A remote that is not there fails loudly, with what git said."""
-    (server.parent / "work" / FILE).write_text("2\n")
+    (server.root / "work" / FILE).write_text("2\n")
     with pytest.raises(PublishError, match="could not push") as caught:
         commit_baselines(
             checkout(server), "baselines", branch="main", remote=Remote(url="file:///nowhere.git", token="")
@@ -307,10 +289,10 @@ def test_other_refusals_are_errors_with_the_servers_words(server: Path) -> None:
     assert any("nowhere" in line for line in caught.value.tail)
 
 
-def test_nothing_may_be_pushed_at_all(server: Path) -> None:
+def test_nothing_may_be_pushed_at_all(server: GitServer) -> None:
     """A server that refuses our branch as well is an error that names the cure."""
-    refuse(server, "echo GH013: rule violations; exit 1")
-    (server.parent / "work" / FILE).write_text("2\n")
+    server.refuse("echo GH013: rule violations; exit 1")
+    (server.root / "work" / FILE).write_text("2\n")
     with pytest.raises(PublishError, match="neither") as caught:
         update(server)
     assert "App's token" in caught.value.hint
@@ -323,7 +305,7 @@ def test_no_repository_is_a_repository_error(tmp_path: Path) -> None:
         changed(Checkout(root=tmp_path, environ=environ), "baselines")
 
 
-def test_token_is_in_no_argument_and_no_error(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_is_in_no_argument_and_no_error(server: GitServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """git gets the token in its environment alone; neither its arguments nor an error shows it."""
     seen: list[list[str]] = []
     run = subprocess.run
@@ -333,7 +315,7 @@ def test_token_is_in_no_argument_and_no_error(server: Path, monkeypatch: pytest.
         return run(arguments, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(commit.subprocess, "run", spy)
-    (server.parent / "work" / FILE).write_text("2\n")
+    (server.root / "work" / FILE).write_text("2\n")
     remote = Remote(url="http://127.0.0.1:1/acme/shop.git", token="ghs_planted")
     with pytest.raises(PublishError) as caught:
         commit_baselines(checkout(server), "baselines", branch="main", remote=remote)
@@ -342,7 +324,18 @@ def test_token_is_in_no_argument_and_no_error(server: Path, monkeypatch: pytest.
     assert len(seen) == 6
 
 
-def test_git_sends_the_token_once(server: Path, github: FakeGitHub) -> None:
+def test_token_that_only_reads_is_refused(server: GitServer) -> None:
+    """The token of the deciding job may read the branch, not push to it: an error, and nothing is changed."""
+    (server.root / "work" / FILE).write_text("2\n")
+    remote = Remote(url=server.remote, token="verdict")
+    with pytest.raises(PublishError, match="could not push") as caught:
+        commit_baselines(checkout(server), "baselines", branch="main", remote=remote, pause=short)
+    assert "403" in " ".join(caught.value.tail)
+    assert server.git("show", f"main:{FILE}") == "1"
+    assert checkout(server).fetch(remote, "main") == server.git("rev-parse", "main")
+
+
+def test_git_sends_the_token_once(server: GitServer, github: FakeGitHub) -> None:
     """The remote sees our header and not a second one that a checkout has left in the configuration."""
     held = checkout(server)
     git(held.root, "config", f"http.{github.url}/.extraheader", "AUTHORIZATION: basic old")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import build
 import pytest
 from fake_api import BOT, FakeGitHub, Fault, Request
 from flow import Flow, without_waiting
+from git_server import GitServer, git
 from made import CONFIG, PR, SHA, green, measured, on_github, red, stored
 
 from gate import baseline
@@ -422,19 +422,13 @@ def test_github_that_stays_away_is_an_error_and_no_verdict(flow: Flow, github: F
 
 
 @pytest.fixture
-def merged(flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone of main in which `baseline update` finds one more query; the bare server beside it."""
-    server, work = tmp_path / "acme/shop.git", tmp_path / "work"
-    environ = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
-    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
-    for arguments in (
-        ["init", "-q", "--bare", "-b", "main", str(server)],
-        ["init", "-q", "-b", "main", str(work)],
-        ["-C", str(work), *identity, "commit", "-q", "--allow-empty", "-m", "first"],
-        ["-C", str(work), "push", "-q", str(server), "main"],
-    ):
-        subprocess.run(["git", *arguments], check=True, env=environ)
+def merged(flow: Flow, hub: GitServer, monkeypatch: pytest.MonkeyPatch) -> GitServer:
+    """A clone of main in which `baseline update` finds one more query, and the server it came from."""
+    work = hub.clone(hub.root / "work")
+    git(work, "commit", "-q", "--allow-empty", "-m", "first")
+    git(work, "push", "-q", "origin", "HEAD:main")
     monkeypatch.chdir(work)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
 
     def updates(command: object) -> int:
         (work / "baselines").mkdir(exist_ok=True)
@@ -442,16 +436,16 @@ def merged(flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return 0
 
     monkeypatch.setattr(ci, "perform", updates)
-    return server
+    return hub
 
 
-def updating(flow: Flow, event: str, ref: str, server: Path, **payload: object) -> int:
+def updating(flow: Flow, event: str, ref: str, server: GitServer, **payload: object) -> int:
     """perf-gate-baseline.yml."""
     run = {"id": 70, "run_number": 7, "run_attempt": 1}
     path = flow.place / "event.json"
     flow.job("baseline", event, run, dict(payload), ["--help"])
     flow.patch.setenv("GITHUB_REF", ref)
-    flow.patch.setenv("GITHUB_SERVER_URL", f"file://{server.parents[1]}")
+    flow.patch.setenv("GITHUB_SERVER_URL", server.url)
     assert path.exists()
     return ci_entry(["ci", "update-baseline"])
 
@@ -462,19 +456,18 @@ def ci_entry(arguments: list[str]) -> int:
     return entry(arguments)
 
 
-def last_message(server: Path) -> str:
-    asked = ["git", "-C", str(server), "log", "-1", "--format=%B", "main"]
-    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+def last_message(server: GitServer) -> str:
+    return server.git("log", "-1", "--format=%B", "main")
 
 
-def test_push_to_the_default_branch(flow: Flow, github: FakeGitHub, merged: Path) -> None:
+def test_push_to_the_default_branch(flow: Flow, github: FakeGitHub, merged: GitServer) -> None:
     """What was merged is measured and its baselines are committed, nothing is written elsewhere."""
     assert updating(flow, "push", "refs/heads/main", merged) == 0
     assert last_message(merged).startswith("Update performance baselines")
     assert github.writes == []
 
 
-def test_push_names_who_accepted_by_label(flow: Flow, github: FakeGitHub, merged: Path) -> None:
+def test_push_names_who_accepted_by_label(flow: Flow, github: FakeGitHub, merged: GitServer) -> None:
     """The baseline commit that takes over a slower value says who let it through."""
     perform = ci.perform
     flow.push(red())
@@ -497,19 +490,18 @@ def test_push_names_who_accepted_by_label(flow: Flow, github: FakeGitHub, merged
     ],
 )
 def test_baselines_of_another_branch_are_refused(
-    flow: Flow, github: FakeGitHub, merged: Path, event: str, ref: str
+    flow: Flow, github: FakeGitHub, merged: GitServer, event: str, ref: str
 ) -> None:
     """A dispatch on another branch, and whatever is not the default branch itself, stores nothing."""
     assert updating(flow, event, ref, merged) == 2
     assert last_message(merged) == "first"
     assert github.log == []
+    assert merged.log == []
 
 
-def test_protected_branch(flow: Flow, github: FakeGitHub, merged: Path) -> None:
+def test_protected_branch(flow: Flow, github: FakeGitHub, merged: GitServer) -> None:
     """Where main takes no push, a pull request has the values, and the gate is started on it."""
-    hook = merged / "hooks/pre-receive"
-    hook.write_text('#!/bin/sh\nread o n ref; [ "$ref" != refs/heads/main ] || { echo GH006; exit 1; }\n')
-    hook.chmod(0o755)
+    merged.refuse()
     assert updating(flow, "push", "refs/heads/main", merged) == 0
     assert last_message(merged) == "first"
     (pull,) = github.pulls[1:]
