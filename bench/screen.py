@@ -10,11 +10,13 @@ the shares of them inside measured work and inside warm-up.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import tomllib
 
 from bench import _runs as runs
 from gate.config import Config
+from gate.model import PlannedCase
 from gate.suites import endpoints
 
 _REQUEST = re.compile(
@@ -44,21 +46,27 @@ def _options() -> argparse.Namespace:
 
 
 def _smaller(clone: runs.Clone, wanted: int) -> None:
-    """The configuration with as many cases of endpoints, committed; the baselines would miss the others."""
+    """The configuration and the baselines with as many cases of endpoints, committed."""
     file = clone.path / "perf-gate.toml"
     text = file.read_text()
     for block in reversed([found[0] for found in _REQUEST.finditer(text)]):
-        if _cases(text) <= wanted:
+        if len(_cases(text)) <= wanted:
             break
         text = text.replace(block, "")
     file.write_text(text.replace('paths = ["benchmarks"]', f'paths = ["{BENCHMARKS}"]'))
-    clone.git("rm", "-r", "--quiet", "baselines")
+    kept = {str(planned.case).partition("/")[2] for planned in _cases(file.read_text())}
+    for stored in (clone.path / "baselines").glob("*.json"):
+        baseline = json.loads(stored.read_text())
+        cases = baseline["cases"].items()
+        baseline["cases"] = {n: c for n, c in cases if n in kept or n.startswith("test_lyrics.")}
+        stored.write_text(json.dumps(baseline))
     clone.git("commit", "--quiet", "--all", "--message", "Fewer cases")
 
 
-def _cases(text: str) -> int:
-    config = Config.model_validate(tomllib.loads(text)).suites.endpoints
-    return len(endpoints.cases(config)) if config else 0
+def _cases(text: str) -> tuple[PlannedCase, ...]:
+    config = Config.model_validate(tomllib.loads(text))
+    suite = config.suites.endpoints
+    return endpoints.cases(suite, anchors=config.dataset.anchors) if suite else ()
 
 
 def _print(stage: str, pairs: list[runs.Line]) -> None:
