@@ -86,8 +86,8 @@ def rules(expression: str) -> tuple[Rule, ...] | None:
     if tree is None:
         return None
     found: list[Rule] = []
-    for part in _conjuncts(tree):
-        rule = _rule(part)
+    for part in conjuncts(tree):
+        rule = rule_of(part)
         if rule is None:
             return None
         found.append(rule)
@@ -254,15 +254,16 @@ class _Parser:
         return tuple(found)
 
 
-def _conjuncts(node: Node) -> Iterator[Node]:
+def conjuncts(node: Node) -> Iterator[Node]:
+    """The parts that must all hold."""
     if node.kind == "and":
         for part in node.inner:
-            yield from _conjuncts(part)
+            yield from conjuncts(part)
     else:
         yield node
 
 
-def _rule(node: Node) -> Rule | None:
+def rule_of(node: Node) -> Rule | None:
     """The rule of one conjunct, if it is of a kind that a generator can keep."""
     if node.kind == "or":
         return _either(node)
@@ -286,11 +287,11 @@ def _either(node: Node) -> Rule | None:
     `x IS NULL OR rule about x` is the rule, since NULL passes a check anyway; `x = 'a' OR x = 'b'` is
     a list; where one side asks only for a value to be present, that side is kept.
     """
-    present = [rule for part in node.inner if isinstance(rule := _rule(part), Present) and not rule.absent]
+    present = [rule for part in node.inner if isinstance(rule := rule_of(part), Present) and not rule.absent]
     if present:
         return present[0]
     absent = {part.inner[0].value for part in node.inner if part.kind == "absent"}
-    found = [_rule(part) for part in node.inner if part.kind != "absent"]
+    found = [rule_of(part) for part in node.inner if part.kind != "absent"]
     if len(found) == 1 and found[0] is not None:
         return found[0] if absent & set(mentions(found[0])) else None
     lists = [rule for rule in found if isinstance(rule, OneOf)]
@@ -308,9 +309,9 @@ def _negated(node: Node) -> Rule | None:
     if node.kind == "column":
         return OneOf(node.value, ("false",))
     if node.kind in ("present", "absent"):
-        return _rule(Node("absent" if node.kind == "present" else "present", inner=node.inner))
+        return rule_of(Node("absent" if node.kind == "present" else "present", inner=node.inner))
     if node.kind in _NEGATED:
-        return _rule(Node(_NEGATED[node.kind], inner=node.inner))
+        return rule_of(Node(_NEGATED[node.kind], inner=node.inner))
     return None
 
 

@@ -21,6 +21,7 @@ from gate.dataset.sources import (
     After,
     AllNull,
     Among,
+    Below,
     Chosen,
     Composed,
     Condition,
@@ -57,6 +58,7 @@ from gate.dataset.sources import (
     Ticks,
     Uniform,
     Weighted,
+    Wrapped,
 )
 from gate.dataset.sources import Present as IsPresent
 from gate.dataset.streams import Coupled, Stream
@@ -239,6 +241,11 @@ class Columns:
         """Where the column may have a value: `when`, and for `after` where the other one has."""
         given = self._given.get(column.name, config.Column())
         found: list[Condition] = []
+        role, key = self._roles.columns.get(column.name), self._facts.keys.get(column.name)
+        if role is not None and role.kind == "one-to-one" and key is not None and column.nullable:
+            parents, place = self._facts.parents(key), self._places.get(key)
+            if isinstance(place, Shuffled) and parents < self._facts.rows:
+                found.append(Below(place, parents))  # the others have no parent left
         for name, values in given.when.items():
             other = self._other(column, name, "when")
             if other is None:
@@ -366,17 +373,24 @@ class Columns:
         given = self._given.get(column.name, config.Column())
         if given.nulls is not None:
             return min(given.nulls, 1.0)
+        key = self._facts.keys.get(column.name)
         present = [r for r in self._facts.rules if isinstance(r, Present) and r.column == column.name]
         if any(rule.absent for rule in present):
             return 1.0
         if not column.nullable or present or column.name in self._around.referenced:
             return 0.0
         role = self._roles.columns.get(column.name)
+        if (
+            role is not None
+            and role.kind == "one-to-one"
+            and key is not None
+            and not self._facts.parents(key)
+        ):
+            return 1.0
         if role is not None and role.kind != "unique":
             return 0.0
         if any(u.nulls_equal and column.name in u.columns for u in self._table.uniques):
             return 0.0
-        key = self._facts.keys.get(column.name)
         if given.when or (key is not None and key == self._facts.per):
             return 0.0  # what decides about NULL there is said
         if key is not None and len(key.columns) > 1:
@@ -418,12 +432,15 @@ class Columns:
 
     def _reference(self, column: Column, given: config.Column) -> Source | None:
         key = self._facts.keys[column.name]
+        parents = self._facts.parents(key)
         self._refuse(column, _beyond(given, _OF_A_KEY), f"it refers to {key.target}")
         if given.distribution == "lognormal":
             self._refuse(column, ["distribution = lognormal"], "zipf, uniform and sequence choose parents")
         if key not in self._places:
             self._places[key] = self._place(key, given)
         place = self._places[key]
+        if isinstance(place, Shuffled) and place.parents > parents > 0:
+            place = Wrapped(place, parents)
         return None if place is None else Reference(place, self._around.keys(key, column))
 
     def _place(self, key: ForeignKey, given: config.Column) -> Places | None:
@@ -448,7 +465,7 @@ class Columns:
                 self._table.column(key.columns[0]), ["per"], "a unique key decides how many rows a parent has"
             )
         if role is not None and role.kind == "one-to-one":
-            return Shuffled(stream, parents)
+            return Shuffled(stream, max(parents, self._facts.rows))
         skew = 0.0 if given.distribution == "uniform" else given.skew or ZIPF
         if role is not None and role.kind == "partner" and self._fanout is not None:
             return Partners(self._fanout, stream, parents, skew)
@@ -510,13 +527,21 @@ class Columns:
             return RandomBytes(self.stream(column.name), 16, uuid=True)
         if column.type == "bytea":
             return RandomBytes(self.stream(column.name), _octets(given))
+        if column.type in forms.TIMES and column.name in self._facts.windows:
+            low, high = self._facts.windows[column.name]
+            step = max(int(high - low) // max(rows, 1), 1)
+            return self._packed(column, Ticks(Origin(int(high)), rows, step))
         if column.type in forms.TIMES:
             time = names.time(column.name)
             spread = int((time.high - time.low) * DAY) // max(rows, 1)
             return self._packed(column, Ticks(self._origin(given), rows, max(spread, 1)))
+        return self._packed(column, Sequence(self._least(column, given)))
+
+    def _least(self, column: Column, given: config.Column) -> int:
+        """The first of numbers that count up."""
         low, _ = bounds(column, self._facts.rules)
-        first = given.low if given.low is not None else max(low, 1)
-        return self._packed(column, Sequence(int(first)))
+        low, _ = self._facts.windows.get(column.name, (low, low))
+        return int(given.low if given.low is not None else max(low, 1))
 
     def _short_list(self, column: Column, role: Role, given: config.Column) -> Source | None:
         """A partner or counted column that is no foreign key: enumeration, boolean, date, small range."""
@@ -527,7 +552,9 @@ class Columns:
             return self._listed(column, {"false": 1.0, "true": 1.0}, "values")
         place = self._picked(column, role, (1.0,) * role.size)
         if column.type == "date":
-            return self._packed(column, Dated(place, self._origin(given)))
+            window = self._facts.windows.get(column.name)
+            origin = self._origin(given) if window is None else Origin(int(window[1]))
+            return self._packed(column, Dated(place, origin))
         return self._packed(column, Stepped(place, int(bounds(column, self._facts.rules)[0])))
 
     def _by_rule(self, column: Column, given: config.Column) -> Source | None:
@@ -567,7 +594,7 @@ class Columns:
     def _by_type(self, column: Column, given: config.Column) -> Source | None:
         stream = self.stream(column.name)
         if column.sequence and column.type in forms.INTEGERS:
-            return self._packed(column, Sequence())
+            return self._packed(column, Sequence(self._least(column, given)))
         if column.type in forms.TIMES:
             return self._packed(column, self._time(column, given))
         if column.type == "bool":
@@ -618,7 +645,7 @@ class Columns:
         default = self._default(column)
         suggested = names.number(column.name)
         untouched = given.low is None and given.high is None and given.distribution is None
-        untouched = untouched and given.follows is None
+        untouched = untouched and given.follows is None and column.name not in self._facts.windows
         if default is not None and suggested is None and untouched:
             return self._listed(column, {default: 1.0}, "default")
         low, high = self._range(column, given)
@@ -645,6 +672,9 @@ class Columns:
                     f"dataset.tables.{self._table.name}.columns.{column.name}.{name} = {value:g} "
                     f"is outside {low:g} to {high:g}, which {column.declared} and its checks allow"
                 )
+        if column.name in self._facts.windows:
+            window = self._facts.windows[column.name]
+            low, high = max(low, window[0]), min(high, window[1])
         said = names.number(column.name)
         wide = said or names.Range(0, 10_000 if forms.whole(column) else 1_000)
         type_low, type_high = forms.limits(column)
@@ -833,13 +863,17 @@ class Columns:
         said = names.time(column.name)
         stream = self.stream(column.name)
         untouched = given.low is None and given.high is None and given.distribution is None
-        if untouched and said.after and given.follows is None:
+        window = self._facts.windows.get(column.name)
+        if untouched and said.after and given.follows is None and window is None:
             base = self._first_time(column, given)
             if base is not None:
                 return Later(base, self._origin_of(base, given), stream, 0.0)
-        low = -given.low * DAY if given.low is not None else said.low * DAY
-        high = -given.high * DAY if given.high is not None else max(said.high * DAY, low)
         origin = self._origin(given)
+        least, most = said.low * DAY, said.high * DAY
+        if window is not None:
+            least, most = window[0] - origin.moment, window[1] - origin.moment
+        low = -given.low * DAY if given.low is not None else least
+        high = -given.high * DAY if given.high is not None else max(most, low)
         if given.distribution == "recent":
             half = (given.half_life or max((high - low) / DAY / 8, 1.0)) * DAY
             return Recent(origin, self._draws(column, given, Recent), low, high, half)

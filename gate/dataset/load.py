@@ -178,7 +178,8 @@ def _run(conn: db.Connection, statement: str, what: str) -> None:
 def _objects(conn: db.Connection, tables: list[str]) -> list[_Object]:
     """What hinders the load, in the order of creation: foreign keys after the keys they refer to.
 
-    Keys on which a view depends (GROUP BY a primary key) cannot be dropped and stay.
+    Keys on which a view depends (GROUP BY a primary key) cannot be dropped and stay. So do indexes of
+    partitioned tables, for each consists of one for every partition, with names and settings of their own.
     """
     found = (
         conn.execute(_INDEXES, (tables,)).fetchall()
@@ -211,7 +212,7 @@ def _fill(conn: db.Connection, table: Filled, notify: Notify) -> str:
     """Load one table; gives the digest of its rows.
 
     TRUNCATE and COPY in one transaction: with wal_level minimal nothing is logged, and FREEZE may be
-    used, which spares VACUUM from writing every page again.
+    used, which spares VACUUM from writing every page again. The server refuses it of partitioned tables.
     """
     names = ", ".join(quoted(name) for name, _ in table.columns)
     state = hashlib.blake2b(digest_size=20)
@@ -219,7 +220,8 @@ def _fill(conn: db.Connection, table: Filled, notify: Notify) -> str:
     try:
         with conn.transaction():
             conn.execute(f"TRUNCATE {table.quoted}".encode())
-            statement = f"COPY {table.quoted} ({names}) FROM STDIN (FORMAT binary, FREEZE)"
+            freeze = "" if table.partitioned else ", FREEZE"
+            statement = f"COPY {table.quoted} ({names}) FROM STDIN (FORMAT binary{freeze})"
             with conn.cursor().copy(statement.encode()) as copy:
                 copy.write(encode.HEADER)
                 with contextlib.closing(_ahead(table)) as chunks:
@@ -290,6 +292,10 @@ def _finish(conn: db.Connection, tables: list[Filled], *, views: bool) -> None:
 
 
 _TABLES = "(SELECT unnest(%s::text[])::regclass)"
+# The same, and all their partitions.
+_PARTS = """(SELECT coalesce(p.relid, r.t::regclass) FROM unnest(%s::text[]) r(t)
+LEFT JOIN LATERAL pg_partition_tree(r.t::regclass) p ON true)"""
+
 
 _INDEXES = f"""
 SELECT i.indexrelid::bigint, i.indrelid::regclass::text,
@@ -297,7 +303,7 @@ SELECT i.indexrelid::bigint, i.indrelid::regclass::text,
        k.oid IS NOT NULL, coalesce(pg_get_constraintdef(k.oid), pg_get_indexdef(i.indexrelid))
 FROM pg_index i
 LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')
-WHERE i.indrelid IN {_TABLES}
+WHERE i.indrelid IN {_TABLES} AND (SELECT relkind FROM pg_class WHERE oid = i.indrelid) <> 'p'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_constraint'::regclass
                   AND d.refobjid = k.oid AND d.classid = 'pg_rewrite'::regclass)
 """
@@ -305,7 +311,7 @@ WHERE i.indrelid IN {_TABLES}
 _FOREIGN_KEYS = f"""
 SELECT k.oid::bigint, k.conrelid::regclass::text, quote_ident(k.conname), true, pg_get_constraintdef(k.oid)
 FROM pg_constraint k
-WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.conrelid IN {_TABLES} OR k.confrelid IN {_TABLES})
+WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.conrelid IN {_PARTS} OR k.confrelid IN {_PARTS})
 """
 
 # What hangs on an index or constraint and is not in its definition; of somebody's database it must stay.
@@ -330,7 +336,7 @@ FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid IN {_TA
 _TRIGGERS = f"""
 SELECT t.tgrelid::regclass::text, quote_ident(t.tgname), t.tgenabled::text
 FROM pg_trigger t
-WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgrelid IN {_TABLES}
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgparentid = 0 AND t.tgrelid IN {_PARTS}
 ORDER BY t.oid
 """
 _ENABLED = {"O": "", "A": "ALWAYS ", "R": "REPLICA "}

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from gate import config, db
-from gate.dataset import forms, given
+from gate.dataset import forms, given, partitions
 from gate.dataset.checks import Ordered, Rule, rules
 from gate.dataset.columns import Columns, Surroundings
 from gate.dataset.encode import Part, pool
@@ -35,10 +35,10 @@ from gate.dataset.words import lists
 from gate.errors import ConfigError
 from gate.model import PostgresServer
 
-_EPOCH = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 _CHUNK_BYTES = 8_000_000
 _ROW = 28  # bytes of a row's header and pointer in the heap
 _ENTRY = 20  # the same in an index, with its share of inner pages
+_PAGE = 8_192
 _EMPTY = 8_000_000  # a database without rows
 
 # Tables in which migration tools keep their own state; never filled, whatever the configuration says.
@@ -99,6 +99,7 @@ def describe(
         tables = planner.tables()
         _raise(planner.problems)
         widths = rehearse(conn, schema, tables, planner.problems)
+        planner.place(tables)
         _raise(planner.problems)
         left = tuple(table for table in schema.tables if table.name in planner.left)
         key = ""
@@ -204,6 +205,22 @@ class _Planner:
             self._filled[table.name] = self._fill(table, facts, roles)
         return sorted(self._filled.values(), key=lambda filled: filled.name)
 
+    def place(self, tables: list[Filled]) -> None:
+        """Every row has a partition, or there is a problem."""
+        for filled in tables:
+            table = self._schema.table(filled.name)
+            windows = self._windows(table, {})
+            origin = self._origin
+            problem = partitions.misplaced(self._conn, table, filled, windows=windows, origin=origin)
+            if problem is not None:
+                self.problems.append(problem)
+
+    def _windows(self, table: Table, overrides: Mapping[str, config.Column]) -> dict[str, partitions.Window]:
+        """Where partitions lie; not of times that count from today, for partitions do not move with it."""
+        relative = {name for name, override in overrides.items() if override.relative}
+        found = partitions.windows(table, self._origin)
+        return {name: window for name, window in found.items() if name not in relative}
+
     def _microseconds(self, text: str) -> int:
         """A moment as Postgres counts it; dates without a zone are UTC."""
         try:
@@ -212,7 +229,7 @@ class _Planner:
             self.problems.append(f"dataset.as_of = {text!r} is not a date such as 2026-01-01")
             return 0
         moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-        return (moment - _EPOCH) // datetime.timedelta(microseconds=1)
+        return (moment - partitions.EPOCH) // datetime.timedelta(microseconds=1)
 
     # Names
 
@@ -364,7 +381,9 @@ class _Planner:
             if override.constant is not None or override.values is not None
         }
         keys = self._keys_by_column(table, rows, overrides)
-        return Facts(table, rows, keys, self._parents, self._rules(table), counted, self._per(table, keys))
+        per, windows = self._per(table, keys), self._windows(table, overrides)
+        ruled, referenced = self._rules(table), self._referenced(table)
+        return Facts(table, rows, keys, self._parents, ruled, counted, per, windows, referenced)
 
     def _keys_by_column(
         self, table: Table, rows: int, overrides: Mapping[str, config.Column]
@@ -405,13 +424,14 @@ class _Planner:
         for column in table.columns:
             for text in column.domain_checks:
                 found += (_about_column(rule, column.name) for rule in rules(text) or ())
-        return tuple(found)
+        return (*found, *partitions.rules(table))
 
     def _check_kinds(self, table: Table) -> None:
         """What no specification can make loadable in this version."""
         solution = f"name {table.name} in dataset.ignore, or set dataset.tables.{table.name}.rows = 0"
-        if table.partitioned:
-            self.problems.append(f"{table.name} is partitioned, which is not supported; {solution}")
+        parted = table.partitioning
+        if parted is not None and (reason := partitions.impossible(table, parted)):
+            self.problems.append(f"{reason}; or {solution}")
         for name in table.exclusions:
             self.problems.append(f"{table.name}: exclusion constraint {name} cannot be kept; {solution}")
         for key in table.keys:
@@ -447,6 +467,7 @@ class _Planner:
             rows=facts.rows,
             columns=sources,
             sequences=_sequences(table, sources, facts.rows),
+            partitioned=table.partitioning is not None,
             restated=any(_restated(source) for _, source in sources)
             or any(c.relative for c in spec.columns.values()),
         )
@@ -625,6 +646,8 @@ def _misfits_of_kind(column: Column, given: config.Column) -> Iterator[str]:
 def _size(table: Table, filled: Filled, widths: Mapping[str, float]) -> int:
     """Bytes of the heap and of all indexes, a tenth more than the sample says."""
     heap = filled.rows * (_ROW + sum(widths.values()))
+    if table.partitioning is not None:  # every partition has its own last page, and roots of its indexes
+        heap += len(table.partitioning.leaves) * _PAGE * (1 + 2 * len(table.indexes))
     indexes = sum(
         filled.rows * (_ENTRY + sum(widths.get(name, 8.0) for name in index)) for index in table.indexes
     )

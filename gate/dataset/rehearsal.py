@@ -26,7 +26,7 @@ class Filled:
 
     columns: what COPY fills, in the table's order. sequences: (name, last value given out).
     restated: its digest is over other bytes than the server gets (see `Span.stable`).
-    chunk: rows encoded at once.
+    chunk: rows encoded at once. partitioned: into several relations.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Filled:
     sequences: tuple[tuple[str, int], ...] = ()
     restated: bool = False
     chunk: int = CHUNK
+    partitioned: bool = False
 
     def encoded(self, span: Span) -> encode.Bytes:
         """The COPY BINARY bytes of these rows."""

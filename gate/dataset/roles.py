@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gate.dataset import names
-from gate.dataset.checks import Bound, OneOf, Rule, rules
+from gate.dataset.checks import Bound, OneOf, Present, Rule, rules
 from gate.dataset.forms import ADDRESSES, INTEGERS, TEXTS, characters, limits, step
 from gate.dataset.schema import Column, ForeignKey, Table, Unique
+from gate.dataset.sources import DAY
 from gate.dataset.texts import LONGEST_CODE
 
 Kind = Literal["unique", "lead", "partner", "position", "first", "one-to-one", "counted"]
@@ -67,6 +68,8 @@ class Facts:
     keys: foreign keys by column, the widest first. parents: rows of the target of a key.
     given: columns whose values the user gives, and how many different ones (0: may be any number).
     per: the foreign key whose parents say how many rows there are.
+    windows: where partitions lie, by the column of their key (`partitions.windows`).
+    referenced: columns that other tables refer to.
     """
 
     table: Table
@@ -76,6 +79,8 @@ class Facts:
     rules: tuple[Rule, ...]
     given: Mapping[str, int]
     per: ForeignKey | None = None
+    windows: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    referenced: frozenset[str] = frozenset()
 
 
 def assign(facts: Facts) -> Roles:
@@ -121,11 +126,23 @@ def _single(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Roles
         parents = facts.parents(groups[0])
         for name in unique.columns:
             roles.columns[name] = Role("one-to-one")
-        roles.restrict(
-            parents, f"{unique.name} allows one row for each of {parents:,} rows of {groups[0].target}"
-        )
+        if not _may_be_absent(unique, facts):
+            roles.restrict(
+                parents, f"{unique.name} allows one row for each of {parents:,} rows of {groups[0].target}"
+            )
         return True
     return False
+
+
+def _may_be_absent(unique: Unique, facts: Facts) -> bool:
+    """Whether any number of rows may hold NULL in all columns of a set."""
+    columns = frozenset(unique.columns)
+    required = {rule.column for rule in facts.rules if isinstance(rule, Present) and not rule.absent}
+    return (
+        all(facts.table.column(name).nullable for name in columns)
+        and not columns & (required | facts.referenced)
+        and not any(other.nulls_equal and columns & set(other.columns) for other in facts.table.uniques)
+    )
 
 
 def _positions(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Roles) -> bool:
@@ -300,7 +317,8 @@ def choices(column: Column, facts: Facts) -> int | None:
     if column.type == "bool":
         return 2
     if column.type == "date":
-        return DATES
+        window = facts.windows.get(column.name)
+        return DATES if window is None else min(DATES, int((window[1] - window[0]) // DAY) + 1)
     if column.type in INTEGERS:
         low, high = bounds(column, facts.rules)
         stated = high < limits(column)[1] and low > limits(column)[0]

@@ -82,18 +82,42 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """One partition that holds rows itself.
+
+    bound: its place among its siblings, as the server writes it. condition: what every row in it meets, as
+    an expression over the columns: its bounds, those of all partitions above it, and its own checks.
+    foreign: a foreign table.
+    """
+
+    name: str
+    bound: str
+    condition: str
+    foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partitioning:
+    """How the rows of a table are parted. key: "RANGE (created_at)". columns: of this key, and of those of
+    partitions that are parted in turn."""
+
+    key: str
+    columns: tuple[str, ...]
+    leaves: tuple[Leaf, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """One ordinary or partitioned table.
 
     name: plain in schema public, else "schema.table". rows: before anything is generated; counted
         up to 1. indexes: the columns of each index, for the estimate of its size.
-    exclusions: names of exclusion constraints.
+    exclusions: names of exclusion constraints. partitioning: None of an ordinary table.
     """
 
     oid: int
     name: str
     quoted: str
-    partitioned: bool
     occupied: bool
     columns: tuple[Column, ...]
     keys: tuple[ForeignKey, ...]
@@ -101,6 +125,7 @@ class Table:
     checks: tuple[Check, ...]
     exclusions: tuple[str, ...]
     indexes: tuple[tuple[str, ...], ...]
+    partitioning: Partitioning | None = None
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -134,8 +159,9 @@ def reflect(conn: Connection, *, catalogue_only: bool = False) -> Schema:
     """
     found = conn.execute(_TABLES).fetchall()
     names = {
-        oid: relation if schema == "public" else f"{schema}.{relation}" for oid, schema, relation, _ in found
+        oid: relation if schema == "public" else f"{schema}.{relation}" for oid, schema, relation in found
     }
+    parted = _partitioned(conn)
     columns = _columns(conn)
     constraints = conn.execute(_CONSTRAINTS).fetchall()
     indexes = conn.execute(_INDEXES).fetchall()
@@ -144,7 +170,6 @@ def reflect(conn: Connection, *, catalogue_only: bool = False) -> Schema:
             oid=oid,
             name=names[oid],
             quoted=f"{quoted(schema)}.{quoted(relation)}",
-            partitioned=kind == "p",
             occupied=not catalogue_only and _occupied(conn, f"{quoted(schema)}.{quoted(relation)}"),
             columns=columns.get(oid, ()),
             keys=tuple(
@@ -162,8 +187,9 @@ def reflect(conn: Connection, *, catalogue_only: bool = False) -> Schema:
             ),
             exclusions=tuple(row[2] for row in constraints if row[0] == oid and row[1] == "x"),
             indexes=tuple(tuple(row[2] or ()) for row in indexes if row[0] == oid),
+            partitioning=parted.get(oid),
         )
-        for oid, schema, relation, kind in found
+        for oid, schema, relation in found
     ]
     text = "" if catalogue_only else _text(conn)
     return Schema(tables=tuple(sorted(tables, key=lambda table: table.name)), text=text)
@@ -171,6 +197,18 @@ def reflect(conn: Connection, *, catalogue_only: bool = False) -> Schema:
 
 def _occupied(conn: Connection, table: str) -> bool:
     return conn.execute(f"SELECT EXISTS (SELECT FROM {table})").fetchall()[0][0] is True
+
+
+def _partitioned(conn: Connection) -> dict[int, Partitioning]:
+    found: dict[int, tuple[str, tuple[str, ...], list[Leaf]]] = {}
+    for oid, key, columns, name, bound, condition, foreign in conn.execute(_PARTITIONS).fetchall():
+        leaves = found.setdefault(oid, (key, tuple(columns), []))[2]
+        if name is not None:
+            leaves.append(Leaf(name=name, bound=bound or "", condition=condition, foreign=foreign))
+    return {
+        oid: Partitioning(key=key, columns=columns, leaves=tuple(leaves))
+        for oid, (key, columns, leaves) in found.items()
+    }
 
 
 def _columns(conn: Connection) -> dict[int, tuple[Column, ...]]:
@@ -258,7 +296,7 @@ def digest(*parts: str, size: int = 20) -> str:
 
 
 _TABLES = f"""
-SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text
+SELECT c.oid::bigint, n.nspname, c.relname
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
   AND {_NAMESPACE} AND {_NOT_EXTENSION.format("c.oid")}
@@ -286,6 +324,24 @@ WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND {_NAME
 ORDER BY a.attrelid, a.attnum
 """
 
+_PARTITIONS = f"""
+SELECT c.oid::bigint, pg_get_partkeydef(c.oid),
+       ARRAY(SELECT DISTINCT a.attname::text
+             FROM pg_partition_tree(c.oid) t JOIN pg_partitioned_table k ON k.partrelid = t.relid
+             CROSS JOIN LATERAL unnest(k.partattrs::int2[]) u(num)
+             JOIN pg_attribute a ON a.attrelid = t.relid AND a.attnum = u.num ORDER BY 1),
+       l.oid::regclass::text, pg_get_expr(l.relpartbound, l.oid),
+       concat_ws(' AND ', coalesce(pg_get_partition_constraintdef(l.oid), 'true'),
+                 (SELECT string_agg('(' || pg_get_expr(k.conbin, k.conrelid) || ')', ' AND ' ORDER BY k.oid)
+                  FROM pg_constraint k WHERE k.conrelid = l.oid AND k.contype = 'c' AND k.coninhcount = 0)),
+       l.relkind = 'f'
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN LATERAL (SELECT m.* FROM pg_partition_tree(c.oid) t JOIN pg_class m ON m.oid = t.relid
+                   WHERE t.isleaf) l ON true
+WHERE c.relkind = 'p' AND NOT c.relispartition AND {_NAMESPACE}
+ORDER BY c.oid, l.oid
+"""
+
 _TYPES = """
 SELECT t.oid::bigint, t.typname, t.typtype::text, t.typelem::bigint, t.typbasetype::bigint, t.typtypmod,
        t.typnotnull,
@@ -310,6 +366,7 @@ SELECT k.conrelid::bigint, k.contype::text, k.conname,
        pg_get_constraintdef(k.oid)
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE {_NAMESPACE} AND k.contype IN ('f', 'c', 'x')
+  AND k.conparentid = 0  -- one more for each partition that a key leads to
 ORDER BY k.oid
 """
 
@@ -352,7 +409,10 @@ SELECT kind, place, name, text FROM (
   FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace WHERE {_NAMESPACE}
   UNION ALL
   SELECT 4, 0, c.oid::regclass::text,
-         concat_ws(' ', c.relkind, c.relpersistence, c.reloptions::text,
+         concat_ws(' ', c.relkind, c.relpersistence, c.reloptions::text, pg_get_partkeydef(c.oid),
+                   (SELECT h.inhparent::regclass FROM pg_inherits h
+                    WHERE h.inhrelid = c.oid AND c.relispartition),
+                   pg_get_expr(c.relpartbound, c.oid),
                    CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'p', 'v', 'm') AND {_NAMESPACE} AND {_NOT_EXTENSION.format("c.oid")}

@@ -106,10 +106,6 @@ class _Lines:
         rows = self._rows[table.name]
         lead = self._lead(table)
         yield f"[dataset.tables.{_key(table.name)}]"
-        if table.partitioned:
-            yield "# partitioned, which the generator does not fill"
-            yield "rows = 0"
-            return
         if lead is not None:
             yield f"per = {{ {self._per(table, lead)} }}"
         else:
@@ -167,7 +163,7 @@ class _Lines:
         if key is not None:
             if key != lead and not apart and len(key.columns) == 1 and key.target != table.name:
                 yield from self._parents(key, facts)
-        elif not apart and not column.sequence:
+        elif not apart and not column.sequence and not _parted_by(table, column):
             yield from self._contents(table, column, facts)
 
     def _may_be_null(self, table: Table, column: Column) -> bool:
@@ -219,6 +215,11 @@ class _Lines:
             yield "length", str(facts.width - 1)  # short texts have one byte of header
 
 
+def _parted_by(table: Table, column: Column) -> bool:
+    """Whether the partitions say what the column holds."""
+    return table.partitioning is not None and column.name in table.partitioning.columns
+
+
 def _prose(table: Table, column: Column) -> bool:
     """Whether the generator would write words there, and no mail address, code or path."""
     stem, suffix = names.text(column.name, table.name, Stream(), rows=1, most=None)
@@ -238,8 +239,8 @@ def _number(value: float) -> str:
 _ROWS = """
 SELECT c.oid::bigint,
        CASE WHEN c.relkind = 'r' THEN c.reltuples
-            ELSE (SELECT sum(greatest(l.reltuples, 0))
-                  FROM pg_inherits i JOIN pg_class l ON l.oid = i.inhrelid WHERE i.inhparent = c.oid) END
+            ELSE (SELECT CASE WHEN max(l.reltuples) < 0 THEN -1 ELSE sum(greatest(l.reltuples, 0)) END
+                  FROM pg_partition_tree(c.oid) t JOIN pg_class l ON l.oid = t.relid WHERE t.isleaf) END
 FROM pg_class c
 WHERE c.relkind IN ('r', 'p')
 """

@@ -302,6 +302,17 @@ class Shuffled:
 
 
 @dataclass(frozen=True, slots=True)
+class Wrapped:
+    """Other places, those beyond the last parent from the first again: where they are NULL anyway."""
+
+    place: Places
+    parents: int
+
+    def places(self, span: Span) -> Integers:
+        return self.place.places(span) % self.parents
+
+
+@dataclass(frozen=True, slots=True)
 class InOrder:
     """Row by row from place `first`, `each` rows in a place, starting over after `size` places."""
 
@@ -494,6 +505,18 @@ class Among:
 
     def holds(self, span: Span) -> NDArray[np.bool_]:
         return np.isin(self.place.places(span), np.array(self.allowed, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """Where a place is one of the first `count`."""
+
+    place: Places
+    count: int
+
+    def holds(self, span: Span) -> NDArray[np.bool_]:
+        below: NDArray[np.bool_] = self.place.places(span) < self.count
+        return below
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,15 +18,20 @@ from gate.model import PostgresServer
 _TARGET = 10_000
 READ_WHOLE = 300 * _TARGET  # rows; larger tables are sampled at random
 
+# Partitioned tables first, from the root down: ANALYZE goes on to the partitions of what it is asked for, and
+# what it finds there by chance is replaced by what they are asked for themselves.
 _TABLES = """
-SELECT c.oid::regclass::text, quote_ident(n.nspname) || '.perf_gate_every_row_' || c.oid,
+SELECT c.relkind = 'p', c.oid::regclass::text, quote_ident(n.nspname) || '.perf_gate_every_row_' || c.oid,
        (SELECT a.attname FROM pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
         ORDER BY a.attnum LIMIT 1)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
-ORDER BY c.relpages DESC, c.oid
+WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+ORDER BY c.relkind <> 'p',
+         CASE WHEN c.relkind = 'p' THEN (SELECT count(*) FROM pg_partition_ancestors(c.oid)) END,
+         c.relpages DESC, c.oid
 """
+_ONLY = 18  # the first major that can leave the partitions of a partitioned table out
 _AT_ONCE = 2  # tables; a sealed template is built on machines with two cores or more
 
 
@@ -34,25 +39,26 @@ def collect(server: PostgresServer, database: str) -> tuple[str, ...]:
     """VACUUM (FREEZE) and ANALYZE the whole database; gives the tables too large to be read whole."""
     with db.connect(server, database) as conn:
         conn.execute("VACUUM (FREEZE)")
-        tables = [row for row in conn.execute(_TABLES).fetchall() if row[2] is not None]
+        tables = [row for row in conn.execute(_TABLES).fetchall() if row[3] is not None]
 
-    def one(row: tuple[str, str, str]) -> tuple[str, bool]:
+    def one(row: tuple[bool, str, str, str]) -> tuple[str, bool]:
         with db.connect(server, database) as own:
-            _analyze(own, *row)
-            return row[0], _rows(own, row[0]) > READ_WHOLE
+            _analyze(own, *row[1:], only=row[0] and server.major >= _ONLY)
+            return row[1], _rows(own, row[1]) > READ_WHOLE
 
-    # The order in which tables are analysed leaves no trace in what is found.
+    analysed = [one(row) for row in tables if row[0]]
+    # The order in which other tables are analysed leaves no trace in what is found.
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        analysed = list(pool.map(one, tables))
+        analysed += pool.map(one, (row for row in tables if not row[0]))
     return tuple(sorted(table for table, large in analysed if large))
 
 
-def _analyze(conn: db.Connection, table: str, name: str, column: str) -> None:
+def _analyze(conn: db.Connection, table: str, name: str, column: str, *, only: bool) -> None:
     """One table, every row. The expression is the cheapest there is: false in all rows of a key."""
     conn.execute(f"CREATE STATISTICS {name} ON ({quoted(column)} IS NULL) FROM {table}".encode())
     try:
         conn.execute(f"ALTER STATISTICS {name} SET STATISTICS {_TARGET}".encode())
-        conn.execute(f"ANALYZE {table}".encode())
+        conn.execute(f"ANALYZE {'ONLY ' if only else ''}{table}".encode())
     finally:
         conn.execute(f"DROP STATISTICS {name}".encode())
 

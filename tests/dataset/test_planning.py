@@ -116,7 +116,7 @@ def test_scale_leaves_fixed_tables(server, migrated, spec):
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
-        ("CREATE TABLE p (id int, d date) PARTITION BY RANGE (d)", "p is partitioned"),
+        ("CREATE TABLE p (id int, d date) PARTITION BY RANGE (d)", "p is partitioned by RANGE (d)"),
         ("CREATE TABLE e (r int4range, EXCLUDE USING gist (r WITH &&))", "exclusion constraint e_r_excl"),
         ("CREATE TABLE v (id int PRIMARY KEY, place point NOT NULL)", "no generator for type point"),
         ("CREATE TABLE b (flag boolean UNIQUE)", "b_flag_key"),
