@@ -232,6 +232,7 @@ class Workshop:
         """Keep what was built. The servers restart for it, so nobody may be connected."""
         for running, key in self._unsaved:
             running.save_data(self.cache.place(key))
+            self.cache.seal(key)
             self.cache.prune()
         self._unsaved.clear()
 

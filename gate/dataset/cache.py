@@ -3,21 +3,30 @@
 `Running.save_data` writes whole directories or nothing (temporary name, then rename), so a directory
 under its final name is complete. Who restores one holds a shared lock on it, which the kernel drops with
 its process; who removes one needs it alone, so that neither waits for the other.
+
+What happens to the files afterwards (a disk that fails, a transfer cut short) is seen by `find`: beside each
+directory stand the sizes and checksums that its files had.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 LIMIT = 5_000_000_000  # bytes; half of what GitHub keeps for a whole repository
 _DOOMED = ".removed-"
+_SUMS = ".sums"  # (size, CRC-32) by path; in a file beside the directory
+_BLOCK = 1 << 20
+_THREADS = 4
 _KEY = re.compile(r"[0-9a-f]{16,128}")
 
 
@@ -40,15 +49,50 @@ class Cache:
     _held: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def find(self, key: str) -> Path | None:
-        """The saved data directory of a template, or None. Asking counts as use (see `prune`)."""
+        """The saved data directory of a template, or None. Asking counts as use (see `prune`).
+
+        Every file is read and compared with what `seal` noted, 0.5 s for 600 MB where they are in memory;
+        a directory that differs is removed.
+        """
         path = self.place(key)
         if key not in self._held:
             descriptor = _locked(path, fcntl.LOCK_SH)
             if descriptor is None:
                 return None
+            if not self._sound(path):
+                os.close(descriptor)
+                self.remove(key)
+                return None
             self._held[key] = descriptor
         os.utime(path)
         return path
+
+    def seal(self, key: str) -> None:
+        """Note what the files of a directory that was just saved hold; once noted it stays.
+
+        A directory whose run was killed before has no notes, and is taken for what it is: whole, as it
+        got its name when it was.
+        """
+        path = self.place(key)
+        notes = _notes(path)
+        if notes.exists() or not path.is_dir():
+            return
+        unfinished = notes.with_name(f"{notes.name}-{os.getpid()}")
+        unfinished.write_text(json.dumps(_sums(path), sort_keys=True), encoding="utf-8")
+        unfinished.replace(notes)
+
+    def _sound(self, path: Path) -> bool:
+        """Whether the files are those that were noted; true where nothing was."""
+        try:
+            noted = json.loads(_notes(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return True
+        except ValueError:
+            return False
+        try:
+            return bool(_sums(path) == noted)
+        except OSError:  # what cannot be read cannot be restored
+            return False
 
     def release(self) -> None:
         """Give back what `find` gave; the end of the process does the same."""
@@ -97,6 +141,7 @@ class Cache:
         try:
             doomed = path.with_name(f"{_DOOMED}{path.name}-{os.getpid()}")
             path.rename(doomed)
+            _notes(path).unlink(missing_ok=True)
             shutil.rmtree(doomed, ignore_errors=True)
         finally:
             os.close(descriptor)
@@ -109,6 +154,26 @@ class Cache:
     def _paths(self) -> Iterator[Path]:
         if self.directory.is_dir():
             yield from (p for p in self.directory.iterdir() if _KEY.fullmatch(p.name) and p.is_dir())
+
+
+def _notes(path: Path) -> Path:
+    return path.with_name(path.name + _SUMS)
+
+
+def _sums(path: Path) -> dict[str, list[int]]:
+    """[size, checksum] of every file below, by its path from there; links are what they point to."""
+    names = sorted(os.path.join(parent, name) for parent, _, files in os.walk(path) for name in files)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = pool.map(_sum, names)
+        return {os.path.relpath(name, path): sum_ for name, sum_ in zip(names, found, strict=True)}
+
+
+def _sum(name: str) -> list[int]:
+    size, checksum = 0, 0
+    with open(name, "rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            size, checksum = size + len(block), zlib.crc32(block, checksum)
+    return [size, checksum]
 
 
 def occupied(directory: Path) -> int:

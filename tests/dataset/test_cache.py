@@ -91,6 +91,46 @@ def test_what_was_removed_is_not_found(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.write_bytes(file.read_bytes()[:-1]),
+        lambda file: file.write_bytes(b"\0" + file.read_bytes()[1:]),
+        lambda file: file.unlink(),
+        lambda file: file.with_name("more").write_bytes(b""),
+    ],
+    ids=["cut short", "changed", "gone", "one more"],
+)
+def test_a_damaged_directory_is_removed_and_not_found(tmp_path, damage):
+    """So that it is built again; an undamaged one beside it is found."""
+    cache = Cache(tmp_path)
+    for key in KEYS[:2]:
+        cache.place(key).mkdir()
+        (cache.place(key) / "base").write_bytes(b"rows" * 1_000)
+        cache.seal(key)
+    damage(cache.place(KEYS[0]) / "base")
+    assert cache.find(KEYS[0]) is None
+    assert cache.find(KEYS[1]) == tmp_path / KEYS[1]
+    cache.release()
+    assert {path.name for path in tmp_path.iterdir()} == {KEYS[1], f"{KEYS[1]}.sums"}
+
+
+def test_what_was_noted_first_stays(tmp_path):
+    """Whoever saves the same key again finds the other run's directory, and must not bless its damage."""
+    cache = filled(Cache(tmp_path), {KEYS[0]: 10})
+    cache.seal(KEYS[0])
+    (cache.place(KEYS[0]) / "base").write_bytes(b"damaged")
+    cache.seal(KEYS[0])
+    assert cache.find(KEYS[0]) is None
+
+
+def test_a_directory_without_notes_is_found(tmp_path):
+    """Its run was killed after the directory was whole and before it was noted."""
+    cache = filled(Cache(tmp_path), {KEYS[0]: 10})
+    assert cache.find(KEYS[0]) == tmp_path / KEYS[0]
+    cache.release()
+
+
 def test_a_key_is_no_path(tmp_path):
     """Nothing outside the directory can be named."""
     with pytest.raises(ValueError, match="template key"):
