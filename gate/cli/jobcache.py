@@ -45,8 +45,10 @@ def prefix(config: str) -> str:
 
 
 def key(home: Path, config: str) -> str:
-    """The key of what is there; the same for the same data sets and dependencies, in whatever order made."""
+    """The key of what is there, the same for the same things in whatever order made; empty for nothing."""
     held = sorted(f"{kind}/{entry.name}" for kind in _KEPT for entry in _entries(home / kind))
+    if not held:
+        return ""  # an empty cache would be the newest, and be restored from now on
     return prefix(config) + hashlib.sha256("\n".join(held).encode()).hexdigest()[:16]
 
 

@@ -37,6 +37,11 @@ def test_same_contents_have_the_same_key(tmp_path: Path) -> None:
     assert jobcache.key(one, "a.toml") != jobcache.key(other, "a.toml")
 
 
+def test_nothing_has_no_key(tmp_path: Path) -> None:
+    """An empty cache would be the newest one, and what others made would not be found any more."""
+    assert jobcache.key(tmp_path, "a.toml") == ""
+
+
 def test_half_made_things_are_no_part_of_the_key(tmp_path: Path) -> None:
     """What is being made, being removed, or a lock does not change it."""
     entry(tmp_path, "environments", "e" * 32)
