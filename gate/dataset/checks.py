@@ -64,7 +64,15 @@ class Present:
     absent: bool = False
 
 
-Rule = OneOf | Bound | Ordered | Present
+@dataclass(frozen=True, slots=True)
+class Different:
+    """left <> right. Kept where both refer to the same table; of other columns the rehearsal judges."""
+
+    left: str
+    right: str
+
+
+Rule = OneOf | Bound | Ordered | Present | Different
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +310,7 @@ def _either(node: Node) -> Rule | None:
 
 def mentions(rule: Rule) -> tuple[str, ...]:
     """The columns a rule is about."""
-    return (rule.left, rule.right) if isinstance(rule, Ordered) else (rule.column,)
+    return (rule.left, rule.right) if isinstance(rule, Ordered | Different) else (rule.column,)
 
 
 def _negated(node: Node) -> Rule | None:
@@ -333,6 +341,8 @@ def _compared(left: Node, right: Node, *, comparison: Comparison) -> Rule | None
         if comparison.startswith(">"):
             left, right = right, left
         return Ordered(left.value, right.value, strict=len(comparison) == 1)
+    if left.kind == right.kind == "column" and comparison == "<>":
+        return Different(left.value, right.value)
     return None
 
 

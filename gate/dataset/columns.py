@@ -14,7 +14,7 @@ from gate.dataset.checks import Bound, OneOf, Ordered, Present, parse
 from gate.dataset.encode import Part, pool
 from gate.dataset.fanout import Fanout, FirstOnly, Law, Mingled, Partners, Position, skew_for
 from gate.dataset.given import NO_ROWS, Rows
-from gate.dataset.roles import Facts, Role, Roles, bounds, longest
+from gate.dataset.roles import Facts, Role, Roles, bounds, longest, others_than
 from gate.dataset.schema import Column, ForeignKey
 from gate.dataset.sources import (
     DAY,
@@ -52,6 +52,7 @@ from gate.dataset.sources import (
     Sequence,
     Shuffled,
     Skewed,
+    Skipping,
     Source,
     Spaced,
     Stepped,
@@ -88,6 +89,7 @@ _LONG_HEX = 24  # this many random digits do not meet twice
 _BYTEA = 32
 _NAMED_TYPES = (*forms.INTEGERS, *forms.FLOATS, "numeric")
 _MOST_DISTINCT = 1_000_000  # values that are made once and kept
+_NOTHING = config.Column()
 _FOLLOWED = (Uniform, Skewed, Moments, Recent, Lognormal)
 
 
@@ -114,7 +116,7 @@ class Surroundings:
 
 _OF_A_KEY = frozenset(("nulls", "distribution", "skew", "when"))
 _OF_A_ROLE = frozenset(("nulls", "relative"))
-_OF_A_UNIQUE_COLUMN = frozenset(("nulls", "relative", "length", "pattern", "low", "when", "vocabulary"))
+OF_A_UNIQUE_COLUMN = frozenset(("nulls", "relative", "length", "pattern", "low", "when", "vocabulary"))
 
 
 def _beyond(given: config.Column, honoured: frozenset[str]) -> list[str]:
@@ -444,7 +446,32 @@ class Columns:
         return None if place is None else Reference(place, self._around.keys(key, column))
 
     def _place(self, key: ForeignKey, given: config.Column) -> Places | None:
+        """The parent of each row; another one than that of a key which must differ and comes before."""
         parents = self._facts.parents(key)
+        role = self._roles.columns.get(key.columns[0])
+        plain = role is None or role.kind == "partner"
+        if plain and parents > 1 and key.target != self._table.name and key != self._facts.per:
+            for other in others_than(key, self._facts):
+                if self._comes_before(other, key):
+                    if other not in self._places:
+                        self._places[other] = self._place(other, self._given.get(other.columns[0], _NOTHING))
+                    before = self._places[other]
+                    drawn = self._drawn_place(key, given, parents - 1)
+                    return None if before is None or drawn is None else Skipping(drawn, before)
+        return self._drawn_place(key, given, parents)
+
+    def _comes_before(self, other: ForeignKey, key: ForeignKey) -> bool:
+        """Which of two keys that must differ is drawn first: what a role or `per` decides, then by place."""
+
+        def rank(each: ForeignKey) -> tuple[bool, bool, int]:
+            role = self._roles.columns.get(each.columns[0])
+            decided = each == self._facts.per or (role is not None and role.kind != "partner")
+            names_ = [column.name for column in self._table.columns]
+            return not decided, role is not None, names_.index(each.columns[0])
+
+        return rank(other) < rank(key)
+
+    def _drawn_place(self, key: ForeignKey, given: config.Column, parents: int) -> Places | None:
         stream = self.stream(*key.columns)
         role = self._roles.columns.get(key.columns[0])
         if key.target == self._table.name:
@@ -508,7 +535,7 @@ class Columns:
     # Roles and rules
 
     def _by_role(self, column: Column, role: Role, given: config.Column) -> Source | None:
-        honoured = _OF_A_UNIQUE_COLUMN if role.kind == "unique" else _OF_A_ROLE
+        honoured = OF_A_UNIQUE_COLUMN if role.kind == "unique" else _OF_A_ROLE
         self._refuse(column, _beyond(given, honoured), "the column keeps the rows of a unique key apart")
         if role.kind == "first" and self._fanout is not None:
             return FirstOnly(self._fanout, role.inverted)

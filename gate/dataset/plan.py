@@ -20,8 +20,8 @@ import numpy as np
 
 from gate import config, db
 from gate.dataset import forms, given, partitions
-from gate.dataset.checks import Ordered, Rule, rules
-from gate.dataset.columns import Columns, Surroundings
+from gate.dataset.checks import Different, Ordered, Rule, rules
+from gate.dataset.columns import OF_A_UNIQUE_COLUMN, Columns, Surroundings
 from gate.dataset.encode import Part, pool
 from gate.dataset.fanout import capacity
 from gate.dataset.given import NO_ROWS, Rows
@@ -39,6 +39,7 @@ _CHUNK_BYTES = 8_000_000
 _ROW = 28  # bytes of a row's header and pointer in the heap
 _ENTRY = 20  # the same in an index, with its share of inner pages
 _PAGE = 8_192
+_SUPPOSED = 1_000  # parents of a table whose own cannot be counted
 _EMPTY = 8_000_000  # a database without rows
 
 # Tables in which migration tools keep their own state; never filled, whatever the configuration says.
@@ -308,8 +309,8 @@ class _Planner:
     def _by_parents(self, table: Table, per: config.Per) -> int:
         """Rows of a table that has so many for each row of a parent."""
         key = _key_to(table, per)
-        if key is None:
-            return 0  # a problem by now, see `_per`
+        if key is None:  # a problem, see `_per`; what refers to this table is none of its own
+            return round(per.mean * _SUPPOSED)
         parents = self._parents(key)
         return capacity(parents, per.max, max(round(parents * per.mean), parents * per.min))
 
@@ -382,8 +383,18 @@ class _Planner:
         }
         keys = self._keys_by_column(table, rows, overrides)
         per, windows = self._per(table, keys), self._windows(table, overrides)
-        ruled, referenced = self._rules(table), self._referenced(table)
-        return Facts(table, rows, keys, self._parents, ruled, counted, per, windows, referenced)
+        return Facts(
+            table,
+            rows,
+            keys,
+            self._parents,
+            self._rules(table),
+            counted,
+            per,
+            windows,
+            referenced=self._referenced(table),
+            shaped=frozenset(n for n, o in overrides.items() if o.model_fields_set - OF_A_UNIQUE_COLUMN),
+        )
 
     def _keys_by_column(
         self, table: Table, rows: int, overrides: Mapping[str, config.Column]
@@ -556,7 +567,7 @@ def _raw(conn: db.Connection, statement: str, parameters: list[list[str | None]]
 
 def _about_column(rule: Rule, name: str) -> Rule:
     """A domain's rule about VALUE as one about the column."""
-    return rule if isinstance(rule, Ordered) else dataclasses.replace(rule, column=name)
+    return rule if isinstance(rule, Ordered | Different) else dataclasses.replace(rule, column=name)
 
 
 def _restated(source: Source) -> bool:

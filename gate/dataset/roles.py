@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gate.dataset import names
-from gate.dataset.checks import Bound, OneOf, Present, Rule, rules
+from gate.dataset.checks import Bound, Different, OneOf, Present, Rule, rules
 from gate.dataset.forms import ADDRESSES, INTEGERS, TEXTS, characters, limits, step
 from gate.dataset.schema import Column, ForeignKey, Table, Unique
 from gate.dataset.sources import DAY
@@ -69,7 +69,8 @@ class Facts:
     given: columns whose values the user gives, and how many different ones (0: may be any number).
     per: the foreign key whose parents say how many rows there are.
     windows: where partitions lie, by the column of their key (`partitions.windows`).
-    referenced: columns that other tables refer to.
+    referenced: columns that other tables refer to. shaped: columns of which the user asks for something that
+    a column with another value in every row could not give.
     """
 
     table: Table
@@ -81,6 +82,7 @@ class Facts:
     per: ForeignKey | None = None
     windows: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     referenced: frozenset[str] = frozenset()
+    shaped: frozenset[str] = frozenset()
 
 
 def assign(facts: Facts) -> Roles:
@@ -172,12 +174,23 @@ def _positions(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Ro
 
 
 def _carrier(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Roles) -> bool:
-    """A column of the set that can be unique on its own: text before uuid before numbers before times."""
+    """A column of the set that can be unique on its own: text before uuid before numbers before times.
+
+    Rather none that stands in several sets, as `dag_id` in (dag_id, run_id) and (dag_id, date): it groups
+    rows. Of equal ones the last, which is counted within those before it.
+    """
     free = [facts.table.column(name) for name in unique.columns if name not in facts.keys]
     able = [c for c in free if c.name not in roles.columns and capable(c, facts)]
     if not able:
         return False
-    best = min(able, key=lambda column: _CARRIERS.index(column.type))
+    sets = [other.columns for other in facts.table.uniques if len(other.columns) > 1]
+
+    def doubts(column: Column) -> tuple[bool, bool, int, int]:
+        shared = sum(column.name in columns for columns in sets) > 1
+        place = unique.columns.index(column.name)
+        return column.name in facts.shaped, shared, _CARRIERS.index(column.type), -place
+
+    best = min(able, key=doubts)
     roles.columns[best.name] = Role("unique")
     return True
 
@@ -220,7 +233,7 @@ def _partners(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Rol
     ):
         return True
     others: list[tuple[int, tuple[str, ...]]] = [
-        (facts.parents(key), key.columns)
+        (facts.parents(key) - (lead in others_than(key, facts)), key.columns)
         for key in groups
         if key is not lead and not _taken(key.columns, roles)
     ]
@@ -231,11 +244,28 @@ def _partners(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Rol
     if not others:
         return False
     size, columns = max(others)
+    if size < 1:
+        return False
     for name in columns:
         roles.columns[name] = Role("partner", size=size)
     roles.cap(size)
     _take_lead(lead, roles)
     return True
+
+
+def others_than(key: ForeignKey, facts: Facts) -> list[ForeignKey]:
+    """Foreign keys to the same rows as this one, which a check forbids to refer to the same one."""
+    if len(key.columns) != 1:
+        return []
+    found = []
+    for rule in facts.rules:
+        if isinstance(rule, Different) and key.columns[0] in (rule.left, rule.right):
+            name = rule.left if rule.right == key.columns[0] else rule.right
+            other = facts.keys.get(name)
+            same = other is not None and len(other.columns) == 1 and other.target == key.target
+            if other is not None and same and other.target_columns == key.target_columns:
+                found.append(other)
+    return found
 
 
 def _one_to_one(unique: Unique, groups: list[ForeignKey], facts: Facts, roles: Roles) -> bool:

@@ -313,6 +313,18 @@ class Wrapped:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipping:
+    """Places drawn from one fewer than there are, so that none is the row's `other` one."""
+
+    place: Places
+    other: Places
+
+    def places(self, span: Span) -> Integers:
+        drawn = self.place.places(span)
+        return drawn + (drawn >= self.other.places(span))
+
+
+@dataclass(frozen=True, slots=True)
 class InOrder:
     """Row by row from place `first`, `each` rows in a place, starting over after `size` places."""
 

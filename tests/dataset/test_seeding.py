@@ -257,6 +257,60 @@ def test_overrides_are_honoured(migrated, seed, spec, look):
     assert people == [("u7@example.org", 40)]
 
 
+PAIRS = """
+CREATE TABLE people (id int PRIMARY KEY, name text NOT NULL);
+CREATE TABLE follows (
+    follower int NOT NULL REFERENCES people (id),
+    followed int NOT NULL REFERENCES people (id),
+    PRIMARY KEY (follower, followed),
+    CHECK (follower <> followed)
+);
+CREATE TABLE transfers (
+    id int PRIMARY KEY,
+    giver int NOT NULL REFERENCES people (id),
+    taker int NOT NULL REFERENCES people (id),
+    CHECK (giver <> taker)
+);
+"""
+
+
+def test_two_keys_that_must_differ_do(migrated, seed, spec, look):
+    """Also where each pair may be there once, and a person follows nearly all others."""
+    tables = {"people": {"rows": 40}, "follows": {"rows": 1_200}, "transfers": {"rows": 3_000}}
+    template = seed(migrated("pairs", PAIRS), spec(tables=tables))
+    ((most, pairs),), ((transfers,),) = look(
+        template,
+        "SELECT max(n), sum(n)::int FROM (SELECT count(*) AS n FROM follows GROUP BY follower) AS t",
+        "SELECT count(*) FROM transfers WHERE giver <> taker",
+    )
+    assert (most <= 39, pairs, transfers) == (True, 1_200, 3_000)
+
+
+def test_more_rows_than_parents_of_a_one_to_one_key_refer_to_nothing(migrated, seed, spec, look):
+    """Where that may be; each parent has one row."""
+    sql = """
+        CREATE TABLE tokens (id int PRIMARY KEY, code text NOT NULL);
+        CREATE TABLE grants (id int PRIMARY KEY, token_id int UNIQUE REFERENCES tokens (id));
+        CREATE TABLE uses (id int PRIMARY KEY, token_id int UNIQUE REFERENCES tokens (id), n int);
+    """
+    tables = {"tokens": {"rows": 30}, "grants": {"rows": 100}, "uses": {"rows": 20}}
+    template = seed(migrated("tokens", sql), spec(tables=tables))
+    ((grants,),), ((uses,),) = look(
+        template, "SELECT count(token_id) FROM grants", "SELECT count(token_id) FROM uses"
+    )
+    assert (grants, uses) == (30, 20)
+
+
+def test_a_one_to_one_key_without_parents_is_null(migrated, seed, spec, look):
+    """Rows are not refused for want of what they need not have."""
+    sql = """
+        CREATE TABLE tokens (id int PRIMARY KEY, code text NOT NULL);
+        CREATE TABLE grants (id int PRIMARY KEY, token_id int UNIQUE REFERENCES tokens (id));
+    """
+    template = seed(migrated("orphans", sql), spec(tables={"tokens": {"rows": 0}, "grants": {"rows": 100}}))
+    assert look(template, "SELECT count(*), count(token_id) FROM grants") == [(100, 0)]
+
+
 def test_a_template_is_sealed_and_its_clones_are_not(server, migrated, seed, spec):
     """Nobody connects to it; a clone is an ordinary database that is no template."""
     template = seed(migrated("sealed", "music.sql"), spec(default_rows=50))
