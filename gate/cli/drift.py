@@ -7,7 +7,6 @@ one. This only tells: times of different runs are never judged by.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,24 +15,29 @@ from gate.baseline import Kept
 from gate.cli.sources import SUITES, read_suites
 from gate.config import Config
 from gate.judge import run_of
-from gate.model import GATED, METRICS, Case, Finding, Kind, Level, PlannedCase, Report, SideRun
+from gate.model import GATED, LATENCY, METRICS, TIME, Case, Finding, Kind, Level, PlannedCase, Report, SideRun
 from gate.report import format as f
 from gate.target.repository import Repository
 
 Read = Callable[[str], str | None]  # the text of a file, by its path; None without one
 MOST = 10  # cases named in a report
+RUNS = 3  # that must agree before a time is told: one run on a shared machine may be slow by any factor
 _COMMIT = 40  # hex digits of a commit id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One metric of one case, then and now. ratio: infinite where it was 0."""
+    """One metric of one case, then and now. ratio: infinite where it was 0.
+
+    least: the smallest ratio of the last runs that must agree; 0 where there are not so many.
+    """
 
     case: Case
     label: str
     metric: str
     before: float
     after: float
+    least: float
 
     @property
     def ratio(self) -> float:
@@ -94,15 +98,25 @@ def drifted(report: Report, config: Config, *, read: Read, at: Callable[[str], R
         return Drift()
     then = at(anchor)
     counts = read_suites(config.baselines, then, ref=anchor)
+    ratios = {
+        row.case: row.ratio
+        for row in report.comparisons
+        if row.metric in GATED and row.ratio and row.ratio > 0
+    }
+    firsts = {
+        suite: next((run for run in kept if run.commit == anchor), None)
+        or next(iter(_runs(then, paths[suite])[-1:]), None)
+        for suite, kept in runs.items()
+        if kept
+    }
     found, compared = [], 0
     for planned in head.cases:
-        kept = runs.get(planned.case.suite, ())
         steps = [*_counted(planned, counts, head)]
-        if kept:
-            first = next((run for run in kept if run.commit == anchor), None)
-            if first is None and config.policy.drift.anchor:
-                first = next(iter(_runs(then, paths[planned.case.suite])[-1:]), None)
-            steps += _timed(planned, first, kept[-1], report)
+        if kept := runs.get(planned.case.suite):
+            # Where the newest run is head's own, its times have the change in them already.
+            own = kept[-1].commit == head.side.ref
+            ratio = 1.0 if own else ratios.get(planned.case, 1.0)
+            steps += _timed(planned, firsts[planned.case.suite], kept, ratio=ratio)
         compared += len(steps)
         found += [step for step in steps if step.after > step.before]
     since = anchor[:10] if len(anchor) == _COMMIT else anchor
@@ -115,11 +129,14 @@ def drifted(report: Report, config: Config, *, read: Read, at: Callable[[str], R
 
 
 def findings(drift: Drift, config: Config) -> tuple[Finding, ...]:
-    """One for each case that has drifted further than `policy.drift.above`, the furthest first."""
+    """One for each case that has drifted further than `policy.drift.above`, the furthest first.
+
+    A time is told where each of the last three kept runs was slower by that much.
+    """
     policy = config.policy.drift
     cases: dict[Case, list[Step]] = {}
     for step in drift.steps:
-        if step.ratio > 1 + policy.above:
+        if min(step.ratio, step.least) > 1 + policy.above:
             cases.setdefault(step.case, []).append(step)
     level = Level(policy.level)
     found = [
@@ -161,28 +178,33 @@ def _counted(planned: PlannedCase, then: SideRun | None, head: SideRun) -> list[
     if len({(key.dataset, key.postgres, key.initdb) for key in keys if key}) > 1:
         return []
     found = []
-    for sample in then.samples if then else ():
-        now = head.sample(planned.case, sample.metric.name)
-        if sample.case == planned.case and sample.metric.kind is Kind.EXACT and now is not None:
-            values = min(sample.values), min(now.values)
-            found.append(_step(planned, sample.metric.name, *values))
+    for name, metric in METRICS.items():
+        before, now = (then.sample(planned.case, name) if then else None), head.sample(planned.case, name)
+        if metric.kind is Kind.EXACT and before is not None and now is not None:
+            found.append(_step(planned, name, min(before.values), min(now.values)))
     return found
 
 
-def _timed(planned: PlannedCase, first: Kept | None, last: Kept, report: Report) -> list[Step]:
-    was, now = first.of(planned.case) if first else None, last.of(planned.case)
-    if first is None or was is None or now is None or first.dataset != last.dataset:
+def _timed(planned: PlannedCase, first: Kept | None, kept: Sequence[Kept], *, ratio: float) -> list[Step]:
+    """The kept times of a case, where data and request are the same. ratio: of head to the last of them.
+
+    The smaller of a run's pairs: what else a machine does makes times longer, never shorter.
+    """
+    was = first.of(planned.case) if first else None
+    if first is None or was is None or was.definition != planned.definition:
         return []
-    if len({was.definition, now.definition, planned.definition}) > 1:
+    since = [run for run in kept if run.dataset == first.dataset and run.commit != first.commit]
+    times = [time for run in since or (first,) if (time := run.of(planned.case))]
+    values = [min(time.values) * ratio for time in times if time.definition == planned.definition]
+    if not values or kept[-1].dataset != first.dataset:
         return []
-    rows = (row for row in report.comparisons if row.case == planned.case and row.metric in GATED)
-    ratio = next((row.ratio for row in rows if row.ratio and row.ratio > 0), 1.0)
-    if last.commit == report.sides.head.ref:
-        ratio = 1.0  # it is head's own time
-    metric = "latency" if planned.case.suite == "endpoints" else "time"
-    before, after = statistics.median(was.values), statistics.median(now.values) * ratio
-    return [_step(planned, metric, before, after)]
+    before = min(was.values)
+    metric = LATENCY if planned.case.suite == "endpoints" else TIME
+    least = min(values[-RUNS:]) / before if len(values) >= RUNS else 0.0
+    return [_step(planned, metric.name, before, values[-1], least=least)]
 
 
-def _step(planned: PlannedCase, metric: str, before: float, after: float) -> Step:
-    return Step(case=planned.case, label=planned.label, metric=metric, before=before, after=after)
+def _step(planned: PlannedCase, metric: str, before: float, after: float, *, least: float = math.inf) -> Step:
+    return Step(
+        case=planned.case, label=planned.label, metric=metric, before=before, after=after, least=least
+    )
