@@ -282,7 +282,7 @@ Runner = Mapping[str, str | int]  # what must match for times of two runs to be 
 
 def runner_of(environment: Environment, key: DataKey) -> Runner:
     """The kind of machine of a run: DESIGN.md section 3, "runner key". Majors only of the services."""
-    major = re.match(r"[0-9]+", environment.redis)
+    major = re.search(r"[0-9]+", environment.redis)  # "valkey 9.1.2" too
     return {
         "os": environment.os,
         "arch": environment.arch,

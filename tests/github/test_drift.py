@@ -225,6 +225,7 @@ def test_times_of_another_machine_are_not_compared() -> None:
         assert times_path("b", runner_of(other, build.KEY), "endpoints") != times_path(
             "b", RUNNER, "endpoints"
         )
+    assert runner_of(dataclasses.replace(MACHINE, redis="valkey 9.1.2"), build.KEY)["redis"] == 9
     same = dataclasses.replace(MACHINE, redis="7.2.0", postgres="18.7", rows=9)
     assert times_path("b", runner_of(same, build.KEY), "endpoints") == times_path("b", RUNNER, "endpoints")
 
