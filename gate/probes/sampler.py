@@ -433,7 +433,8 @@ def _traced() -> dict[Frames, int]:
     import _tracemalloc
 
     found: dict[Frames, int] = {}
-    for _, size, frames, *_ in _tracemalloc._get_traces():
+    for _, size, traceback, *_ in _tracemalloc._get_traces():
+        frames = tuple(traceback)
         if frames[0][0] != __file__:
             found[frames] = found.get(frames, 0) + size
     return found
