@@ -6,6 +6,7 @@ trust none of it. Publishing never changes a verdict.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 import time
@@ -47,6 +48,7 @@ from gate.toml import read_config
 
 Perform = Callable[[Sequence[str]], int]  # a perf-gate command line, without the program; its exit code
 TOKEN = "PERF_GATE_GITHUB_TOKEN"  # the variable's name
+CONFIG = "perf-gate.toml"
 PASS_ON = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
 
 artifact_option = option(
@@ -373,21 +375,28 @@ def measure_job(flags: Sequence[str], here: Job, *, perform: Perform) -> int:
     click.echo(resume)
     for line in summary.annotate(report):
         click.echo(line)
-    here.summarize(reports.markdown(report, limit=summary.MOST_BYTES))
+    found = drift_findings(here, report, flag_value(flags, "--config", here.environ) or CONFIG)
+    told = dataclasses.replace(report, findings=report.findings + found)
+    here.summarize(reports.markdown(told, limit=summary.MOST_BYTES))
     here.put_out(report, state=report.verdict.state, path=str(path))
     return code
 
 
-def report_path(flags: Sequence[str], environ: dict[str, str]) -> Path:
+def report_path(flags: Sequence[str], environ: Mapping[str, str]) -> Path:
     """Where the report goes: --json, PERF_GATE_JSON, or a place outside the working tree."""
-    for place, flag in enumerate(flags):
-        if flag == "--json" and place + 1 < len(flags):
-            return Path(flags[place + 1])
-        if flag.startswith("--json="):
-            return Path(flag.partition("=")[2])
-    if named := environ.get("PERF_GATE_JSON"):
+    if named := flag_value(flags, "--json", environ):
         return Path(named)
     return Path(environ.get("RUNNER_TEMP") or tempfile.gettempdir()) / "perf-gate" / "report.json"
+
+
+def flag_value(flags: Sequence[str], name: str, environ: Mapping[str, str]) -> str:
+    """What a flag that is passed on says, or its environment variable; empty where nobody said it."""
+    for place, flag in enumerate(flags):
+        if flag == name and place + 1 < len(flags):
+            return flags[place + 1]
+        if flag.startswith(f"{name}="):
+            return flag.partition("=")[2]
+    return environ.get(f"PERF_GATE_{name.removeprefix('--').upper()}", "")
 
 
 def no_verdict(error: GateError) -> str:
@@ -463,15 +472,28 @@ def kept_key(environ: Mapping[str, str], config: str, *, since: float) -> str:
 
 def drift_text(here: Job, config: str) -> str:
     """How far the branch has come from its anchor, for the job's summary; empty where nobody can say."""
-    file = Path.cwd() / config
     try:
-        repository = Repository.discover(file.parent, environ=here.environ)
-        report, rules = last_report(repository, None), configuration(file, config)
-        found = drift.drift_here(report, rules, repository)
+        repository = Repository.discover(Path.cwd(), environ=here.environ)
+        report = last_report(repository, None)
+        found = drift.drift_here(report, configuration(Path.cwd() / config, config), repository)
     except GateError as error:
         here.say(f"no drift: {error.message}")
         return ""
     return "".join(f"    {summary.plain(line, 500)}\n" for line in drift.told(found).splitlines())
+
+
+def drift_findings(here: Job, report: Report, config: str) -> tuple[Finding, ...]:
+    """What this change and those before it have come to, by the files that it is merged with on trial.
+
+    Only for whoever reads the job's summary: the trusted stage looks for itself.
+    """
+    try:
+        repository = Repository.discover(Path.cwd(), environ=here.environ)
+        rules = configuration(Path.cwd() / config, config)
+        return drift.findings(drift.drift_here(report, rules, repository), rules)
+    except GateError as error:
+        here.say(f"no drift: {error.message}")
+        return ()
 
 
 def acceptances(here: Job, check_workflow: str, label: str) -> tuple[str, ...]:

@@ -335,15 +335,23 @@ def test_token_that_only_reads_is_refused(server: GitServer) -> None:
     assert checkout(server).fetch(remote, "main") == server.git("rev-parse", "main")
 
 
-def test_git_sends_the_token_once(server: GitServer, github: FakeGitHub) -> None:
-    """The remote sees our header and not a second one that a checkout has left in the configuration."""
+def test_git_sends_the_token_once(server: GitServer) -> None:
+    """A header that a checkout has left in the configuration is not sent beside ours: two are a 400."""
     held = checkout(server)
-    git(held.root, "config", f"http.{github.url}/.extraheader", "AUTHORIZATION: basic old")
-    refused = held.push(Remote(url=f"{github.url}/acme/shop.git", token="t"), "HEAD:refs/heads/main")
-    assert refused
-    assert "dA==" not in refused
-    assert {request.headers["authorization"] for request in github.log} == {"basic eC1hY2Nlc3MtdG9rZW46dA=="}
-    github.violations.clear()  # git's own requests are none of the API's
+    git(held.root, "config", f"http.{server.url}/.extraheader", "AUTHORIZATION: basic old")
+    assert held.push(remote_of(server), "HEAD:refs/heads/topic") == ""
+    assert set(server.log) == {"git-receive-pack 200"}
+
+
+def test_stranger_is_asked_for_a_token(server: GitServer) -> None:
+    """Without one, or with one that nobody has given out, nothing is read or pushed."""
+    held = checkout(server)
+    for token in ("", "invented"):
+        remote = Remote(url=server.remote, token=token)
+        assert held.push(remote, "HEAD:refs/heads/topic")
+        with pytest.raises(PublishError, match="could not fetch"):
+            held.fetch(remote, "main")
+    assert {entry.split()[1] for entry in server.log} == {"401"}
 
 
 def test_one_pull_request_is_opened_and_checked(github: FakeGitHub) -> None:

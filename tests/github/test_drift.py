@@ -7,7 +7,7 @@ import json
 import math
 import random
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import build
@@ -18,11 +18,12 @@ from made import CASE, CONFIG, as_artifact, client, desk, finished, measured, on
 
 from gate import baseline
 from gate.baseline import Kept, KeptTime, kept_of, runner_of, times_from_text, times_path, times_to_text
-from gate.cli import drift, entry
+from gate.cli import ci, drift, entry
 from gate.cli.baselines import write_times
 from gate.cli.sources import keep
 from gate.config import TIMING_RULES, Config
 from gate.errors import BaselineError, ConfigError
+from gate.github.event import read_event, read_runner
 from gate.github.merge import merged
 from gate.github.stage import comment_on
 from gate.judge import Context, judge
@@ -39,6 +40,7 @@ from gate.model import (
     State,
     TimedCase,
 )
+from gate.schema import report_to_json
 from gate.target.repository import Repository
 from gate.toml import read_config
 
@@ -375,6 +377,29 @@ def test_drift_is_told_by_a_command(
     assert out[0].startswith("since v1.0: 3 counts and times, ")
     assert "  GET /list: sql.calls 2 -> 3" in out
     assert "  GET /list: latency +50.0 % (12 ms -> 18 ms)" in out
+
+
+def test_job_summary_tells_the_drift(
+    repository: Callable[[dict[str, str]], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the measuring job shows has it too; the report that goes on is the one that was measured."""
+    config = CONFIG.replace('"playlist"', '"list"')
+    repository({"perf-gate.toml": config, **files(kept(0, FIRST), *slower(1, FIRST * 1.5))})
+    made = report(3, FIRST, FIRST)
+
+    def perform(command: Sequence[str]) -> int:
+        Path(command[list(command).index("--json") + 1]).write_text(report_to_json(made))
+        return 0
+
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "s"),
+        "RUNNER_TEMP": str(tmp_path),
+    }
+    here = ci.Job(event=read_event({}, {}), runner=read_runner(environ), environ=environ)
+    ci.measure_job((), here, perform=perform)
+    assert f"latency +50.0 % (12 ms -> 18 ms) since {commit(0)[:10]}" in (tmp_path / "s").read_text()
+    assert (tmp_path / "perf-gate/report.json").read_text() == report_to_json(made)
 
 
 def test_a_branch_without_kept_times_has_no_drift(
