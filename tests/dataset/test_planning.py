@@ -168,3 +168,26 @@ def test_describing_leaves_no_trace(server, migrated, spec):
         dataset.describe(server, database, spec(default_rows=20), scale=1.0)
         assert conn.execute("SELECT count(*) FROM pg_class").fetchall() == before
         assert conn.execute("SELECT count(*) FROM songs").fetchall() == [(0,)]
+
+
+def test_what_refers_to_a_table_with_a_wrong_per_is_not_blamed(refused):
+    """The one problem is said once, without those that follow from it."""
+    per = {"table": "users", "mean": 3}
+    tables = {"users": {"rows": 9}, "songs": {"per": per}, "analysis_results": {"rows": 50}}
+    assert "has no foreign key to it" in only(refused("music.sql", tables=tables))
+
+
+def test_the_column_that_tells_rows_apart_is_the_one_that_groups_none(server, migrated, spec):
+    """(dag, run) and (dag, day): the dag comes again; so it does where the user says how many there are."""
+    sql = """
+        CREATE TABLE runs (dag text NOT NULL, run text NOT NULL, day timestamptz NOT NULL,
+                           UNIQUE (dag, run), UNIQUE (dag, day))
+    """
+    columns = {"dag": {"distinct": 7}}
+    plan = dataset.describe(
+        server,
+        migrated("grouped", sql),
+        spec(tables={"runs": {"rows": 500, "columns": columns}}),
+        scale=1.0,
+    )
+    assert plan.rows == 500
