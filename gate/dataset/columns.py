@@ -62,7 +62,7 @@ from gate.dataset.sources import (
     Wrapped,
 )
 from gate.dataset.sources import Present as IsPresent
-from gate.dataset.streams import Coupled, Stream
+from gate.dataset.streams import Coupled, Stream, Zipf
 from gate.dataset.texts import (
     LONGEST_CODE,
     Code,
@@ -88,6 +88,7 @@ _ELEMENTS = 4
 _LONG_HEX = 24  # this many random digits do not meet twice
 _BYTEA = 32
 _NAMED_TYPES = (*forms.INTEGERS, *forms.FLOATS, "numeric")
+_DOCUMENTS, _LEXEMES, _WORDS_SKEW = 1_000, 12, 0.9  # of a search vector
 _MOST_DISTINCT = 1_000_000  # values that are made once and kept
 _NOTHING = config.Column()
 _FOLLOWED = (Uniform, Skewed, Moments, Recent, Lognormal)
@@ -644,7 +645,23 @@ class Columns:
             )
         if column.element:
             return self._array(column, given)
+        if column.type == "tsvector" and not column.default:
+            return self._vectors(column, given)
         return self._unsupported(column)
+
+    def _vectors(self, column: Column, given: config.Column) -> Source | None:
+        """Search vectors of a thousand documents, one of which each row has; of the packaged words."""
+        self._refuse(column, _beyond(given, frozenset(("nulls", "when"))), "it is made of packaged words")
+        pool_, stream = lists()["lower"], self.stream(column.name, "words")
+        drawn = Zipf(len(pool_), _WORDS_SKEW).ranks(stream.uniform(0, _DOCUMENTS * _LEXEMES))
+        documents = []
+        for ranks in drawn.reshape(_DOCUMENTS, _LEXEMES).tolist():
+            places: dict[str, list[str]] = {}
+            for place, rank in enumerate(ranks, start=1):
+                places.setdefault(pool_[rank], []).append(str(place))
+            documents.append(" ".join(f"'{word}':{','.join(at)}" for word, at in places.items()))
+        values = self._around.binary(column, tuple(documents), "values")
+        return None if values is None else Chosen(values, Even(self.stream(column.name), _DOCUMENTS))
 
     def _unsupported(self, column: Column) -> Source | None:
         """A type nothing here fills: its default, NULL, or a problem."""

@@ -311,6 +311,19 @@ def test_a_one_to_one_key_without_parents_is_null(migrated, seed, spec, look):
     assert look(template, "SELECT count(*), count(token_id) FROM grants") == [(100, 0)]
 
 
+def test_search_vectors_find_frequent_and_rare_words(migrated, seed, spec, look):
+    """Where an application or a trigger writes them; words are packaged ones."""
+    sql = """
+        CREATE TABLE documents (id int PRIMARY KEY, words tsvector NOT NULL);
+        CREATE INDEX documents_words ON documents USING gin (words);
+    """
+    template = seed(migrated("searched", sql), spec(tables={"documents": {"rows": 3_000}}))
+    found = look(template, "SELECT ndoc FROM ts_stat('SELECT words FROM documents') ORDER BY 1 DESC")
+    assert found[0][0] > 300
+    assert found[len(found) // 2][0] < 100
+    assert len(found) > 200
+
+
 def test_a_template_is_sealed_and_its_clones_are_not(server, migrated, seed, spec):
     """Nobody connects to it; a clone is an ordinary database that is no template."""
     template = seed(migrated("sealed", "music.sql"), spec(default_rows=50))
