@@ -82,7 +82,7 @@ def _case(planned: PlannedCase, side: SideRun) -> dict[str, Any]:
             "misses": _integral(seen.misses),
             "evictions": _integral(seen.evictions),
         }
-        | ({} if seen.caching is None else {"caching": dict(seen.caching)})
+        | ({} if seen.caching is None else {"caching": [name for name, allowed in seen.caching if allowed]})
     )
 
 
@@ -188,7 +188,7 @@ def _evidence(case: Case, held: dict[str, Any]) -> Evidence:
         misses=held["misses"],
         evictions=held.get("evictions", 0),
         # Older baselines do not hold them.
-        caching=tuple(sorted(held["caching"].items())) if "caching" in held else None,
+        caching=tuple((str(name), True) for name in held["caching"]) if "caching" in held else None,
     )
 
 

@@ -254,8 +254,8 @@ class Evidence:
 
     The first pass of the side. statements and commands are sorted by fingerprint and name. hits, misses,
     evictions: of Redis, per request. warmth: of a reading case that looks into Redis; in no file.
-    caching: headers of the last answer by which browsers keep it (`gate.explain.headers`); None where
-    they are not known. failure: what a failing request or benchmark said, empty where none failed.
+    caching: what the answers' headers allow browsers and proxies (`gate.explain.headers`); None where that is
+    not known. failure: what a failing request or benchmark said, empty where none failed.
     """
 
     case: Case
@@ -266,7 +266,7 @@ class Evidence:
     misses: float = 0.0
     evictions: float = 0.0
     warmth: Warmth | None = None
-    caching: tuple[tuple[str, str], ...] | None = None
+    caching: tuple[tuple[str, bool], ...] | None = None
     failure: str = ""
 
 

@@ -153,7 +153,12 @@ def _ruled(
     relieved = {(row.case, "sql.calls"), (row.case, "sql.blocks")} & improved
     if row.metric in ("redis.commands", "redis.keys") and relieved:
         level = Level.WARN
-    if level is Level.WARN and writes and reader_improved and row.metric != "redis.commands":
+    if (
+        level is Level.WARN
+        and writes
+        and reader_improved
+        and row.metric not in ("redis.commands", "redis.keys")
+    ):
         level = Level.NOTE
     return dataclasses.replace(row, level=level, blocking=level is Level.BLOCK)
 

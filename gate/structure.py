@@ -120,7 +120,7 @@ def _kept_less(head: SideRun, counted: Mapping[Case, Evidence], policy: Policy) 
         base = counted.get(seen.case)
         if base is None or base.caching is None or seen.caching is None or seen.failure or base.failure:
             continue
-        if why := kept_less(base.caching, seen.caching):
+        if why := kept_less(dict(base.caching), dict(seen.caching)):
             level, text = _judged(KEPT_LESS, str(seen.case), f"{seen.case}: {why}", policy, _Since.HEAD)
             yield Finding(name=KEPT_LESS, level=level, text=text, case=seen.case)
 

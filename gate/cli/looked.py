@@ -94,11 +94,12 @@ def _first(rows: Iterable[Comparison], terms: Terms) -> list[Case]:
 
 
 def _unless_it_fails(explain: Callable[[], list[Explanation]], cases: Iterable[Case]) -> list[Explanation]:
+    """One look that fails takes no other's findings along."""
     try:
         return explain()
-    except (GateError, WorkerDied, OSError) as error:
-        # Not the text of an OSError, which names paths of this machine.
-        told = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
+    except Exception as error:  # noqa: BLE001 - a server or an application may fail in any way
+        # Not the text of others, which may name paths of this machine.
+        told = str(error) if isinstance(error, GateError | WorkerDied) else type(error).__name__
         caveat = Caveat(code="not-explained", text=f"the cause could not be looked into: {told}")
         return [Explanation(case=case, caveats=(caveat,)) for case in cases]
 

@@ -267,7 +267,7 @@ class EndpointPair:
                 hits=work.hits,
                 misses=work.misses,
                 evictions=work.evictions,
-                caching=kept_by(worker.headers),
+                caching=None if self._writes(case) else tuple(kept_by(worker.headers).items()),
                 failure=failure,
             )
         )
@@ -278,6 +278,9 @@ class EndpointPair:
         seen.add(case, RESPONSE_BYTES, [sum(answer.sizes) / plan.requests])
         parallel = used is not None and after is not None and after - used > PARALLEL * seconds
         self.rig.learned.pins.setdefault(case, "none" if parallel else "one")
+
+    def _writes(self, case: Case) -> bool:
+        return any(planned.writes for planned in self.planned if planned.case == case)
 
     def _warmth(self, one: Served) -> None:
         """What the caches of this side do for its reading cases; its Redis is empty afterwards."""

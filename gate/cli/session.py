@@ -183,7 +183,8 @@ class Gate:
             run = self._looked_into(run, worse)
         except Exception as error:  # noqa: BLE001 - a server or an application may fail in any way
             told = error.message if isinstance(error, GateError) else type(error).__name__
-            text = f"the cause could not be looked into: {told}"
+            what = "the cause could not be looked into" if worse else "base's indexes are not known"
+            text = f"{what}: {told}"
             return dataclasses.replace(run, caveats=(*run.caveats, Caveat(code="not-explained", text=text)))
         return dataclasses.replace(run, timeline=self.clock.timeline)
 

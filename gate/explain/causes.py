@@ -153,10 +153,13 @@ def deepened(row: Comparison, found: Cause | None, look: Explanation) -> Cause |
 
 
 def _holding(row: Comparison, found: Cause | None, look: Explanation) -> Cause | None:
-    """The cause with the lines that allocate what stays; that of the code which changed comes first."""
-    mine = sorted((h for h in look.holdings if h.metric == row.metric), key=lambda h: not h.touched)
+    """The cause with the lines that allocate what stays, those of files that changed before what holds less
+    than twice as much."""
+    mine = [holding for holding in look.holdings if holding.metric == row.metric]
     if not mine or found is None:
         return found
+    large = max(holding.size for holding in mine) / 2
+    mine.sort(key=lambda holding: (not (holding.touched and holding.size >= large), -holding.size))
     text = f"{found.summary}; allocated at {holds(mine[0])}"
     return dataclasses.replace(found, summary=text, holdings=tuple(mine))
 

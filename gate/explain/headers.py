@@ -1,56 +1,77 @@
-"""What an answer's headers allow a browser or a proxy to keep, and for how long (RFC 9111).
+"""What an answer's headers let browsers and proxies do with it (RFC 9111): keep it, or ask if it changed.
 
 Pure. An answer that is kept is a request that never comes: no count of the server's shows when that ends.
+For how long is not compared: many applications compute it, and then it is another one in every run.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 
-# Validators differ from answer to answer: that there is one counts, not which.
-_VALIDATORS = {"etag": "ETag", "last-modified": "Last-Modified"}
-_HEADERS = ("cache-control", "expires", "vary", *_VALIDATORS)
-_SET = "set"
-_NEVER = frozenset({"no-store", "no-cache"})
+PRIVATE, SHARED, VALIDATED = "browser", "proxy", "validated"
 
-Headers = tuple[tuple[str, str], ...]
+Headers = Sequence[tuple[str, str]]
+_DIRECTIVE = re.compile(r'([\w-]+)\s*(?:=\s*(?:"([^"]*)"|([^\s,]*)))?')
 
 
-def kept_by(headers: Iterable[tuple[str, str]]) -> Headers:
-    """The headers that decide it, by name. Several of one name are joined, as the protocol reads them."""
-    found: dict[str, list[str]] = {}
-    for name, value in headers:
-        if name in _HEADERS:
-            found.setdefault(name, []).append(" ".join(value.split()).lower())
-    joined = {name: ", ".join(values) for name, values in found.items()}
-    dated = (*_VALIDATORS, "expires")  # of a moment, which the next run does not meet again
-    return tuple(sorted((name, _SET if name in dated else value) for name, value in joined.items()))
+def kept_by(answers: Iterable[Headers]) -> dict[str, bool]:
+    """Whether a browser keeps the answers, whether a proxy does, whether either may ask if they changed.
+
+    What the answers do not agree on is left out, so that nothing hangs on which was the last.
+    """
+    found = [_kept(answer) for answer in answers]
+    if not found:
+        return {}
+    return {name: value for name, value in found[0].items() if all(one[name] == value for one in found)}
 
 
-def kept_less(base: Headers, head: Headers) -> str:
-    """Why head's answers are kept for a shorter time than base's or checked less well; empty where not."""
-    was, now = dict(base), dict(head)
-    before, after = _directives(was), _directives(now)
-    if added := sorted((_NEVER & after.keys()) - before.keys()):
-        return f"answers now say `{', '.join(added)}`: no browser or proxy answers from its own copy any more"
-    for name in ("s-maxage", "max-age"):
-        if name in before and _seconds(after, name) < _seconds(before, name):
-            told = f"{name} {after[name]}" if name in after else f"no {name}"
-            return f"answers may be kept for less: {told}, {before[name]} on base"
-    if "expires" in was and "expires" not in now and "max-age" not in after:
-        return "answers have lost `Expires`, by which a browser keeps them"
-    if lost := [name for name in _VALIDATORS if name in was and name not in now]:
-        names = " and ".join(f"`{_VALIDATORS[name]}`" for name in lost)
-        return f"answers have lost {names}: what is unchanged is sent again instead of a 304"
+def kept_less(base: Mapping[str, bool], head: Mapping[str, bool]) -> str:
+    """What base's answers allow and head's do not; empty where there is nothing."""
+
+    def lost(name: str) -> bool:
+        return base.get(name, False) and not head.get(name, True)
+
+    if lost(PRIVATE):
+        return "browsers kept the answers and have to ask again each time now (Cache-Control, Expires)"
+    if lost(SHARED):
+        return "proxies kept the answers and have to ask again each time now (Cache-Control)"
+    if lost(VALIDATED) and not head.get(PRIVATE, False):
+        return "answers have lost ETag and Last-Modified: what is unchanged is sent again instead of a 304"
     return ""
 
 
-def _directives(headers: Mapping[str, str]) -> dict[str, str]:
-    parts = (part.strip().partition("=") for part in headers.get("cache-control", "").split(","))
-    return {name: value.strip('"') for name, _, value in parts if name}
+def _kept(answer: Headers) -> dict[str, bool]:
+    fields: dict[str, list[str]] = {}
+    for name, value in answer:
+        fields.setdefault(name, []).append(value)
+    found = _DIRECTIVE.findall(", ".join(fields.get("cache-control", [])).lower())
+    directives = {name: quoted or plain for name, quoted, plain in found}
+    # With a value no-cache is about single fields.
+    never = "no-store" in directives or directives.get("no-cache") == ""
+    dated = _dated(fields)
+    private = not never and _lasts(directives, ("max-age",), dated)
+    shared = not never and "private" not in directives and _lasts(directives, ("s-maxage", "max-age"), dated)
+    validated = "no-store" not in directives and ("etag" in fields or "last-modified" in fields)
+    return {PRIVATE: private, SHARED: shared, VALIDATED: validated}
 
 
-def _seconds(directives: Mapping[str, str], name: str) -> int:
-    value = directives.get(name, "0")
-    return int(value) if re.fullmatch(r"\d{1,12}", value) else 0
+def _lasts(directives: Mapping[str, str], names: Sequence[str], dated: bool) -> bool:
+    for name in names:
+        if name in directives:
+            return bool(re.fullmatch(r"0*[1-9]\d*", directives[name]))
+    return dated
+
+
+def _dated(fields: Mapping[str, list[str]]) -> bool:
+    """Whether `Expires` lies after `Date`; what is no date has expired."""
+    expires, date = (_seconds(fields.get(name, [""])[0]) for name in ("expires", "date"))
+    return expires is not None and date is not None and expires > date
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None

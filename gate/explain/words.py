@@ -32,7 +32,8 @@ def _short(seconds: float) -> str:
 
 
 def place(found: Gain | Holding) -> str:
-    place = f"{found.file}:{found.line}" + (f" {found.function}" if found.function else "")
+    line = f":{found.line}" if found.line else ""  # of a template only the file is known
+    place = f"{found.file}{line}" + (f" {found.function}" if found.function else "")
     place = place if found.file else "outside the project's code"
     if isinstance(found, Gain) and found.caller:
         place += f", called at {found.caller}"
@@ -40,14 +41,14 @@ def place(found: Gain | Holding) -> str:
 
 
 def holds(holding: Holding) -> str:
-    """ "library/users.py:31 known: 2,310 bytes per request, none when it is the same again"."""
+    """ "library/users.py:31 known: 2,310 bytes per request, none when the same one is made again"."""
     if holding.metric != MEMORY_GROWTH.name:
         return f"{place(holding)}: {number(round(holding.size / 2**20, 1))} MB"
     text = f"{place(holding)}: {number(round(holding.size))} bytes per request"
     if holding.repeated is None:
         return text
     if holding.repeated < holding.size / 10:
-        return f"{text}, none when the same one is made again: kept by its key, without a bound"
+        return f"{text}, none when the same one is made again: each different one is kept"
     if holding.repeated > holding.size / 2:
         return f"{text}, also when the same one is made again"
     return f"{text}, {number(round(holding.repeated))} when the same one is made again"

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
 from gate.probes import sampler, stacks
 from gate.probes.project import Project
 
@@ -26,7 +28,7 @@ _LOOK = 0.01
 
 
 class Line(NamedTuple):
-    """A line of the project; no file, function or line for what no line of it led to."""
+    """A line of the project; of a template the file alone; nothing for what no line of it led to."""
 
     file: str
     function: str
@@ -72,13 +74,19 @@ class Heaps:
         return Answer(kept=self._summed(found, "heap"), peak=self._summed(found, "peak"))
 
     def _answers(self, number: int) -> list[list[Any]] | None:
-        """The answers of all processes that live; None while one is missing."""
+        """The answers of all processes that live; None while one is missing.
+
+        A program that was started by another one in the same process, by exec, has the later file.
+        """
+        newest: dict[int, Path] = {}
+        for path in sorted(self._directory.glob("*-*.jsonl"), key=lambda path: int(path.stem.split("-")[1])):
+            newest[int(path.name.partition("-")[0])] = path
         found = []
-        for path in self._directory.glob("*-*.jsonl"):
-            lines = [line for line in _lines(path) if line[:1] == ["note"] or line[1:2] == [number]]
+        for pid, path in newest.items():
+            lines = [line for line in _lines(path, number) if line[0] == "note" or line[1:2] == [number]]
             if lines:
                 found += lines
-            elif Path("/proc", path.name.partition("-")[0]).exists():
+            elif psutil.pid_exists(pid):
                 return None
         return [line for line in found if line[0] in ("heap", "peak")]
 
@@ -93,21 +101,25 @@ class Heaps:
     def _line(self, frames: Sequence[Any]) -> Line:
         for name, line in zip(frames[::2], frames[1::2], strict=True):
             if file := self._project.file(str(name), "/"):
+                if not file.endswith(".py"):  # the line is that of what a template was compiled to
+                    return Line(file, "", 0, "")
                 source = self._project.source(file)
                 return Line(file, source.enclosing(line), line, source.text(line))
         return Line("", "", 0, "")
 
 
-def _lines(path: Path) -> Iterator[list[Any]]:
-    """What a process has written; a line may be half there yet."""
+def _lines(path: Path, number: int) -> Iterator[list[Any]]:
+    """What a process has written, once it has answered or ended; a line may be half there yet."""
     try:
         data = path.read_bytes()
     except OSError:
+        return
+    if b'["note",' not in data and b'["heap",%d' % number not in data:
         return
     for text in data.splitlines():
         try:
             line = json.loads(text)
         except ValueError:
             continue
-        if isinstance(line, list):
+        if isinstance(line, list) and line:
             yield line

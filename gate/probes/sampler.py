@@ -63,7 +63,7 @@ MOST_NODES = 300_000
 DEEPEST = 300  # frames from the innermost outwards
 
 TRACED = 60  # frames of an allocation: an object-relational mapper stands between it and the project
-MOST_PLACES = 500  # told of an answer, those that hold most
+MOST_PLACES = 200  # told of an answer, those that hold most
 STEP = 1_000_000  # bytes; a peak that rises by less, or by less than half, is not looked at again
 ASKED = 0.01  # seconds between two looks for a question
 
@@ -80,7 +80,12 @@ _clock = getattr(time, "clock_gettime_ns", None) if sys.platform == "linux" else
 
 
 class Sampler:
-    """The looking thread of one process: started, stopped around a fork, and ended at exit."""
+    """The looking thread of one process: started, stopped around a fork, and ended at exit.
+
+    patience: seconds for it to end what it is at.
+    """
+
+    patience = 1.0
 
     def __init__(self, directory: str, interval: float, cores: set[int]) -> None:
         self.interval = max(interval, LEAST_INTERVAL)
@@ -142,12 +147,12 @@ class Sampler:
             raise
 
     def end(self) -> None:
-        """Stops the thread and waits for it: a second at most, for the disk may not answer."""
+        """Stops the thread and waits for it, but not for ever: the disk may not answer."""
         if not self.running:
             return
         self.running = False
         self.wake.release()
-        if not self.done.acquire(True, 1.0):
+        if not self.done.acquire(True, self.patience):
             self.over = True
 
     def close(self) -> None:
@@ -373,6 +378,8 @@ class Sampler:
 class Heap(Sampler):
     """Says which memory stays, by the frames that allocated it, whenever it is asked."""
 
+    patience = 20.0  # a large heap takes seconds to list, and a fork meanwhile would leave half of it
+
     def fresh(self) -> None:
         super().fresh()
         self.number = 0
@@ -390,7 +397,7 @@ class Heap(Sampler):
         return ASKED
 
     def look(self) -> None:
-        import _tracemalloc  # built in, like gc; the module around it is not
+        import _tracemalloc  # built in; the module around it is not
 
         if os.path.exists(os.path.join(self.directory, f"ask-{self.number}")):
             self.answer()
@@ -400,10 +407,9 @@ class Heap(Sampler):
                 self.high, self.top = traced, _traced()
 
     def answer(self) -> None:
+        """Nothing is collected: that would run the program's finalizers in a thread it does not know."""
         import _tracemalloc
-        import gc
 
-        gc.collect()
         if not _tracemalloc.is_tracing():
             _tracemalloc.start(TRACED)
         held = _traced()
@@ -411,6 +417,7 @@ class Heap(Sampler):
         self.say("heap", self.number, *self.more(held))
         self.forget(held)
         self.number += 1
+        self.written = 0  # an answer is small, and each is asked for
         self.tell(_now())
 
     def more(self, held: dict[Frames, int]) -> list[tuple[object, ...]]:

@@ -40,6 +40,7 @@ from gate.suites.worker import Mode, Visit, WorkerDied, hidden, shown
 __all__ = ["EndpointWorker", "Lookup", "Resolved", "cases", "check", "gaps", "lookups", "open_endpoints"]
 
 T = TypeVar("T")
+Headers = tuple[tuple[str, str], ...]
 
 # A fixed Host, since answers hold absolute URLs whose length would change with the port; this name is
 # the one that frameworks' allowed-hosts settings let through. Sizes are those of the uncompressed body.
@@ -109,6 +110,9 @@ class EndpointWorker:
         self._todo = iter([known[case] for case in cases])
         self._requests: Requests | None = None
         self._positions: dict[Case, int] = {}
+        self._looked: set[Case] = set()
+        self._looks = False  # at headers
+        self._headers: list[Headers] = []
         self._silent: dict[str, str] = {}  # endpoints that gave no answer, with the reason
         self._client = Client(side.base_url, timeout=config.timeout)
         self._hidden = hidden(side)
@@ -131,9 +135,9 @@ class EndpointWorker:
         return self._client.body
 
     @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """Of the last answer, by names in lower case; none while times are taken."""
-        return self._client.headers
+    def headers(self) -> tuple[Headers, ...]:
+        """Of each successful answer of the last visit; none of a case that is visited again, to be timed."""
+        return tuple(self._headers)
 
     def next(self) -> Case | None:
         self._requests = next(self._todo, None)
@@ -142,11 +146,14 @@ class EndpointWorker:
         variant = self._requests.variant
         if not variant.request.writes or variant.case not in self._positions:
             self._positions[variant.case] = self._start(variant)
-        self._client.begin(variant.request.method, headers=self._mode == "count")
+        # To keep headers costs time, and a writer is timed by the worker that counted it.
+        self._looks = self._mode == "count" and variant.case not in self._looked
+        self._looked.add(variant.case)
+        self._client.begin(variant.request.method, headers=self._looks)
         return variant.case
 
     def distinct(self, count: int) -> int:
-        """How many of the next `count` requests of the case differ from all before them."""
+        """How many of the first `count` requests of the case differ from all before them."""
         return self._current.distinct(count)
 
     def visit(self, rounds: int, *, warmup: bool = False, repeat: bool = False) -> Visit:
@@ -195,6 +202,7 @@ class EndpointWorker:
         values: list[float] = []
         sizes: list[int] = []
         failures: list[str] = []
+        self._headers = []
         for rendered in requests:
             status, seconds, failure = self._client.send(rendered)
             failure = failure or self._fault(request, status)
@@ -205,6 +213,8 @@ class EndpointWorker:
             else:
                 values.append(seconds)
                 sizes.append(_masked_size(self._client.body, masks))
+                if self._looks:
+                    self._headers.append(self._client.headers)
         return Visit(values=tuple(values), sizes=tuple(sizes), failures=tuple(failures))
 
     def _fault(self, request: configuration.Request, status: int) -> str:
@@ -321,7 +331,7 @@ class Client:
         return b"".join(self._chunks)
 
     @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def headers(self) -> Headers:
         """Names in lower case and values, in the order sent; a name may come again."""
         fields = (line.decode("latin-1").partition(":") for line in self._lines)
         return tuple((name.strip().lower(), value.strip()) for name, colon, value in fields if colon)

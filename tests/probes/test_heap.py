@@ -123,9 +123,26 @@ def test_a_library_counts_for_the_line_that_called_it(program: Program) -> None:
     assert held(program.ask().kept)["parsed"] > 50_000
 
 
-def test_a_cycle_is_no_memory_that_stays(program: Program) -> None:
-    program.do("for _ in range(100): cycle = ['z' * 10_000]; cycle.append(cycle)")
-    assert held(program.ask().kept).get("", 0) < 30_000
+def test_a_program_that_another_one_became_is_asked(tmp_path: Path) -> None:
+    """A launcher that executes the program leaves a file under the same process number."""
+    again = "os.execv(sys.executable, [sys.executable, __file__, 'again'])"
+    launcher = f"import os, sys\nif len(sys.argv) < 2:\n    {again}\n"
+    with started(tmp_path, launcher + PROGRAM) as program:
+        program.do("remember(-1)")
+        program.ask()
+        program.do("for key in range(40): remember(key)")
+        assert held(program.ask().kept)["remember"] > 40 * 5000
+
+
+def test_of_a_template_only_the_file_is_told(program: Program, tmp_path: Path) -> None:
+    """Its lines are those of what it was compiled to."""
+    page = str(tmp_path / "project" / "page.html")
+    (tmp_path / "project" / "page.html").write_text("{{ rows }}")
+    program.do(
+        f"exec(compile('lists.append([\"z\" * 1000 + str(n) for n in range(100)])', {page!r}, 'exec'))"
+    )
+    [line] = [line for line in program.ask().kept if line.file == "page.html"]
+    assert (line.line, line.function, line.text) == (0, "", "")
 
 
 def test_workers_that_are_forked_are_asked_too(tmp_path: Path) -> None:
