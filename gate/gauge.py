@@ -14,8 +14,10 @@ from gate.model import (
     MEMORY_PEAK,
     Case,
     Comparison,
+    Finding,
     Interval,
     Kind,
+    Level,
     Metric,
     Outcome,
     Run,
@@ -32,6 +34,7 @@ MEGABYTE = 2.0**20
 # Bytes a request that a process may grow by, and what a peak may rise by at least, whatever base's is.
 ALLOWED = {MEMORY_GROWTH.name: MEGABYTE / 1000, MEMORY_PEAK.name: MEGABYTE}
 SHARE = 0.05  # of base's peak
+_NAMED = 5  # cases, in a sentence
 MARGIN = 0.5  # of what is allowed; what the test has to reject
 
 
@@ -57,6 +60,24 @@ def judge_memory(run: Run) -> tuple[Comparison, ...]:
         _row(case, labels.get(case, str(case)), metric, values, centre, (more > 0, less > 0))
         for (case, metric, values, centre), more, less in zip(found, worse, better, strict=True)
     )
+
+
+def unwatched(run: Run) -> tuple[Finding, ...]:
+    """Names the cases of which too few pairs know what a request leaves behind, though memory is known."""
+    pairs = {p.number for p in run.pairs if p.stage == "screen" and not p.lost and p.cases}
+    few = []
+    for case in (timed.case for timed in run.plan.timed):
+        peaks, growth = (
+            [_values(run, case, metric, side).keys() & pairs for side in ("base", "head")]
+            for metric in (MEMORY_PEAK, MEMORY_GROWTH)
+        )
+        if len(peaks[0] & peaks[1]) >= ENOUGH > len(growth[0] & growth[1]):
+            few.append(str(case))
+    if not few:
+        return ()
+    named = ", ".join(few[:_NAMED]) + (f" and {len(few) - _NAMED} more" if len(few) > _NAMED else "")
+    text = f"what a request leaves in memory is not known, for too few fit into a pair: {named}"
+    return (Finding(name="memory", level=Level.NOTE, text=text),)
 
 
 def _values(run: Run, case: Case, metric: Metric, side: SideName) -> dict[int, float]:

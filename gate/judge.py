@@ -14,7 +14,7 @@ from gate.baseline import joined
 from gate.budget import check_budgets
 from gate.config import Config, Policy
 from gate.explain import explained
-from gate.gauge import judge_memory
+from gate.gauge import judge_memory, unwatched
 from gate.model import (
     CPU,
     GATED,
@@ -87,6 +87,7 @@ def judge(run: Run, context: Context) -> Report:
         else ()
     )
     findings = nondeterministic(rows) + skipped(head) + _structural(run, context, head, base)
+    findings += unwatched(run)
     findings += uncovered(run.routes, context.config.policy.min_coverage if context.config else None)
     verdict = decide(
         rows,

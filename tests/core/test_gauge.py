@@ -8,7 +8,7 @@ import pytest
 
 from gate.config import Policy
 from gate.explain.causes import held
-from gate.gauge import judge_memory
+from gate.gauge import judge_memory, unwatched
 from gate.model import (
     METRICS,
     Case,
@@ -40,26 +40,26 @@ def sample(case: Case, metric: str, side: SideName, values: list[float]) -> Samp
 
 
 def judged(metric: str, base: list[float], head: list[float], *, cases: int = 1) -> tuple[Comparison, ...]:
-    names = (CASE, OTHER)[:cases]
-    rule = Policy().rule("endpoints/page")
     samples = [sample(CASE, metric, "base", base), sample(CASE, metric, "head", head)]
     if cases > 1:
         samples += [sample(OTHER, metric, side, base) for side in ("base", "head")]  # type: ignore[arg-type]
-    return judge_memory(
-        Run(
-            tool="t",
-            environment=Environment(),
-            plan=Plan(
-                against="auto",
-                cases=tuple(planned(case) for case in names),
-                timed=tuple(TimedCase(case=case, rule=rule) for case in names),
-            ),
-            sides=(SideInfo(name="base", ref="b"), SideInfo(name="head", ref="h")),
-            samples=tuple(samples),
-            pairs=tuple(
-                Pair(number=n, stage="screen", cases=names, seconds=1.0) for n in range(1, len(base) + 1)
-            ),
-        )
+    return judge_memory(run(samples, cases=cases, pairs=len(base)))
+
+
+def run(samples: list[Sample], *, cases: int = 1, pairs: int = 8) -> Run:
+    names = (CASE, OTHER)[:cases]
+    rule = Policy().rule("endpoints/page")
+    return Run(
+        tool="t",
+        environment=Environment(),
+        plan=Plan(
+            against="auto",
+            cases=tuple(planned(case) for case in names),
+            timed=tuple(TimedCase(case=case, rule=rule) for case in names),
+        ),
+        sides=(SideInfo(name="base", ref="b"), SideInfo(name="head", ref="h")),
+        samples=tuple(samples),
+        pairs=tuple(Pair(number=n, stage="screen", cases=names, seconds=1.0) for n in range(1, pairs + 1)),
     )
 
 
@@ -122,3 +122,16 @@ def test_seven_pairs_are_too_few_for_a_row() -> None:
 def test_a_case_that_stands_is_not_drawn_in_by_one_that_falls() -> None:
     worse, same = judged("memory.growth", noisy(0), noisy(10_000, 0.05), cases=2)
     assert (worse.outcome, same.outcome) == (Outcome.REGRESSED, Outcome.EQUIVALENT)
+
+
+def test_a_case_too_slow_to_know_what_its_requests_leave_is_named() -> None:
+    """Where memory is known at all; with growth of seven pairs nothing was judged."""
+    both: tuple[SideName, SideName] = ("base", "head")
+    peaks = [sample(CASE, "memory.peak", side, [1.0] * 8) for side in both]
+    few = [sample(CASE, "memory.growth", side, [1.0] * 7) for side in both]
+    enough = [sample(CASE, "memory.growth", side, [1.0] * 8) for side in both]
+    (found,) = unwatched(run(peaks + few))
+    assert (found.level, found.text.endswith(": endpoints/page")) == (Level.NOTE, True)
+    assert unwatched(run(peaks + enough)) == ()
+    assert unwatched(run(few)) == ()
+    assert unwatched(run([])) == ()
