@@ -88,8 +88,9 @@ class _Kept:
 def _both(asked: Mapping[SideName, _Asked], *, writes: bool) -> dict[SideName, _Kept]:
     """Both sides answer as many requests: what is allocated once counts alike. Raises _Silent."""
     peaks, slowest = {}, 0.0
-    for name, one in asked.items():
+    for one in asked.values():  # before anything can fail: both stay at the same case
         one.worker.next()
+    for name, one in asked.items():
         one.ask()
         # The same thing can often not be written twice.
         peaks[name] = one.each(2, repeat=not writes).peak
