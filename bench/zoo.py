@@ -6,7 +6,8 @@ Each patch of tests/regressions is committed on top of a clone of REF and judged
 `perf-gate run --against HEAD~1`: all cases without times, or with `Needs: timing` its own cases with times
 (`--time-budget 0` leaves these patches out). Every run is a line of bench/results/zoo.jsonl. A line counts
 as long as neither the patch's diff nor what REF holds of the gate and of the application has changed, so
-that an interrupted round goes on where it was; a header can be mended without a new run. Exits 1 where an
+that an interrupted round goes on where it was; a header can be mended without a new run. `--table` tells the
+last line of each patch's diff, whatever it was put on, and says on which commits that was. Exits 1 where an
 answer or a cause is not what the header says, or a patch has not been run.
 """
 
@@ -16,6 +17,7 @@ import argparse
 import hashlib
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -118,7 +120,7 @@ def main() -> int:
     with runs.clone(options.ref) as clone:
         if not options.table:
             campaign(results, chosen, clone, options)
-        known = done(results, chosen, clone.version)
+        known = done(results, chosen, None if options.table else clone.version)
     return conclusion(chosen, known)
 
 
@@ -129,7 +131,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--time-budget", default="6m", help="of a patch that needs times; 0 leaves it out")
     parser.add_argument("--ref", default="HEAD", help="the commit that the patches are put on")
     parser.add_argument("--results", type=Path, default=runs.RESULTS / "zoo.jsonl")
-    parser.add_argument("--table", action="store_true", help="run nothing, print the table")
+    parser.add_argument("--table", action="store_true", help="run nothing, tell the last lines")
     return parser.parse_args()
 
 
@@ -149,12 +151,12 @@ def campaign(results: Results, chosen: Sequence[Patch], clone: Clone, options: a
             sys.exit(f"{PATIENCE} runs in a row gave no report: {line['error'][-500:]}")
 
 
-def done(results: Results, chosen: Sequence[Patch], version: str) -> dict[str, Line]:
-    """The last line of each patch, by name, that still counts."""
+def done(results: Results, chosen: Sequence[Patch], version: str | None) -> dict[str, Line]:
+    """The last line of each patch, by name, that still counts; without a version, of its diff."""
     digests = {patch.name: patch.digest for patch in chosen}
     return {
         line["patch"]: line
-        for line in results.complete(version=version)
+        for line in (results.complete(version=version) if version else results.complete())
         if digests.get(line["patch"]) == line["digest"]
     }
 
@@ -307,6 +309,8 @@ def conclusion(chosen: Sequence[Patch], known: Mapping[str, Line]) -> int:
     )
     print()
     print("\n".join(totals(chosen, judged)))
+    commits = Counter(known[name]["commit"] for name in judged)
+    print("put on " + ", ".join(f"{commit} ({count})" for commit, count in commits.items()))
     wrong = any(not each.right or each.named is False for each in judged.values())
     return 1 if wrong or len(judged) < len(chosen) else 0
 
