@@ -26,7 +26,6 @@ class GateError(Exception):
     """
 
     exit_code = INTERNAL
-    title = "no verdict"
 
     def __init__(self, message: str, *, where: str = "", hint: str = "", tail: tuple[str, ...] = ()) -> None:
         super().__init__(message)

@@ -35,6 +35,7 @@ COMMANDS = {
     "cache": ("gate.cli.cache:group", "Say and remove what is kept between runs."),
     "ci": ("gate.cli.ci:ci", "The steps that the GitHub workflows run."),
 }
+_JUDGING = frozenset({"run", "ab", "judge", "compare", "ci"})  # commands that end with a verdict
 
 
 class Commands(click.Group):
@@ -113,7 +114,7 @@ def entry(argv: Sequence[str] | None = None) -> int:
         error.show()
         return ConfigError.exit_code
     except GateError as error:
-        click.echo(explain(error), err=True)
+        click.echo(explain(error, _command(sys.argv[1:] if argv is None else argv)), err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("perf-gate: interrupted; everything it started is stopped", err=True)
@@ -127,9 +128,17 @@ def entry(argv: Sequence[str] | None = None) -> int:
         return INTERNAL
 
 
-def explain(error: GateError) -> str:
-    """An error as a stranger needs it: what failed, where, the end of its log, one next step."""
-    lines = [f"perf-gate: {error.title}: {error.message}"]
+def _command(words: Sequence[str]) -> str:
+    """The name of the command; empty where there is none."""
+    return next((word for word in words if not word.startswith("-")), "")
+
+
+def explain(error: GateError, command: str) -> str:
+    """An error as a stranger needs it: what failed, where, the end of its log, one next step.
+
+    Where the command would have given a verdict, it says that there is none.
+    """
+    lines = [f"perf-gate: {'no verdict' if command in _JUDGING else 'error'}: {error.message}"]
     if error.where:
         lines.append(f"  at {error.where}")
     if isinstance(error, ConfigError):
