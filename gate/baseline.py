@@ -63,9 +63,11 @@ def to_text(side: SideRun, suite: str) -> str:
 
 def _case(planned: PlannedCase, side: SideRun) -> dict[str, Any]:
     metrics = {
-        sample.metric.name: [_integral(value) for value in sample.values]
-        for sample in side.samples
-        if sample.case == planned.case and sample.metric.kind is Kind.EXACT and sample.metric != PYTHON_CALLS
+        name: [_integral(value) for value in sample.values]
+        for name, metric in METRICS.items()
+        if metric.kind is Kind.EXACT
+        and metric != PYTHON_CALLS
+        and (sample := side.sample(planned.case, name)) is not None
     }
     seen = side.seen(planned.case) or Evidence(case=planned.case, side="head")
     worse = {each.metric: each.value for each in side.worse if each.case == planned.case}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections import Counter
 from dataclasses import dataclass
 
 from gate.baseline import joined
@@ -207,10 +208,11 @@ def _base(run: Run, context: Context, head: SideRun) -> tuple[SideRun | None, di
 def _usable(
     plan: Plan, stored: SideRun | None, key: DataKey | None
 ) -> tuple[SideRun | None, dict[Case, str]]:
+    known = frozenset(plan.known)
     reasons = {
         planned.case: why
         for planned in plan.cases
-        if planned.case in plan.known and (why := unusable(planned, stored, key))
+        if planned.case in known and (why := unusable(planned, stored, key))
     }
     if stored is None:
         return None, reasons
@@ -263,13 +265,12 @@ def _middle(side: SideRun, case: Case, metric: str) -> float | None:
 
 def _coverage(rows: tuple[Comparison, ...], routes: tuple[Route, ...]) -> Coverage:
     judged = [row for row in rows if row.base is not None]
-    compared = {row.case for row in judged}
-    fewest = min((sum(row.case == case for row in judged) for case in compared), default=0)
+    compared = Counter(row.case for row in judged)
     return Coverage(
         cases=len({row.case for row in rows}),
         compared=len(compared),
         rows=len(judged),
-        exact_per_case=fewest,
+        exact_per_case=min(compared.values(), default=0),
         routes=len(routes),
         unmeasured=tuple(str(route) for route in routes if not route.measured),
     )

@@ -573,18 +573,28 @@ class SideRun:
         init=False, repr=False, compare=False, default_factory=dict
     )
 
+    _seen: dict[Case, Evidence] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _planned: dict[Case, PlannedCase] = field(init=False, repr=False, compare=False, default_factory=dict)
+
     def __post_init__(self) -> None:
         for sample in self.samples:
             self._found.setdefault((sample.case, sample.metric.name), sample)
+        for item in self.evidence:
+            self._seen.setdefault(item.case, item)
+        for planned in self.cases:
+            self._planned.setdefault(planned.case, planned)
 
     def sample(self, case: Case, metric: str) -> Sample | None:
         return self._found.get((case, metric))
 
     def has(self, case: Case) -> bool:
-        return any(planned.case == case for planned in self.cases)
+        return case in self._planned
+
+    def planned(self, case: Case) -> PlannedCase | None:
+        return self._planned.get(case)
 
     def seen(self, case: Case) -> Evidence | None:
-        return next((e for e in self.evidence if e.case == case), None)
+        return self._seen.get(case)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

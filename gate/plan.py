@@ -129,7 +129,7 @@ def unusable(planned: PlannedCase, stored: SideRun | None, key: DataKey | None) 
     """Why the stored counts cannot stand for base in this case; empty where they can."""
     if stored is None:
         return "no stored baseline"
-    earlier = next((other for other in stored.cases if other.case == planned.case), None)
+    earlier = stored.planned(planned.case)
     if earlier is None:
         return "no stored counts for this case"
     if earlier.definition != planned.definition:

@@ -55,8 +55,9 @@ def compare(
     The order is the plan's, then the metrics' own; permuting the samples changes nothing.
     """
     rows: list[Comparison] = []
+    there = frozenset(known)
     for planned in head.cases:
-        rows += _rows(planned, base, head, known=planned.case in known, reason=unusable.get(planned.case, ""))
+        rows += _rows(planned, base, head, known=planned.case in there, reason=unusable.get(planned.case, ""))
     present = {planned.case for planned in head.cases}
     rows += [_missing(case, base) for case in known if case not in present]
     return tuple(rows)

@@ -6,7 +6,6 @@ trust none of it. Publishing never changes a verdict.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tempfile
 import time
@@ -29,6 +28,7 @@ from gate.github.client import Client
 from gate.github.comment import Author
 from gate.github.commit import Checkout, Remote, commit_baselines, is_update, offer
 from gate.github.event import Event, Runner, job_event, read_runner
+from gate.github.override import Override
 from gate.github.stage import Desk, comment_on
 from gate.github.verdict import (
     Decision,
@@ -48,7 +48,6 @@ from gate.toml import read_config
 
 Perform = Callable[[Sequence[str]], int]  # a perf-gate command line, without the program; its exit code
 TOKEN = "PERF_GATE_GITHUB_TOKEN"  # the variable's name
-CONFIG = "perf-gate.toml"
 PASS_ON = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
 
 artifact_option = option(
@@ -136,17 +135,25 @@ def verdict(
         return answer(decide(result, read), read, here, show=True)
     with here.client() as client:
         found = find_report(client, here.event, here.runner, result=result, name=report_artifact)
-        decision, judged = decided(client, here, found, override_label)
+        decision, judged, taken = decided(client, here, found, override_label)
     borrowed = found.report is not None and result is Result.SKIPPED
     if borrowed:
         here.say(f"not measured again: run {found.run} measured this commit")
-    accepted = judged is not found.report
-    path = kept(judged, here) if judged and accepted else ""
-    return answer(decision, judged, here, show=borrowed or accepted, path=path)
+    path = kept(judged, here) if judged and taken else ""
+    if taken:
+        here.put({"accepted-by": taken.by})
+    return answer(decision, judged, here, show=borrowed or taken is not None, path=path)
 
 
 @ci.command("report")
 @artifact_option
+@option(
+    "--comment",
+    type=click.Choice(["always", "on-regression"]),
+    default="always",
+    show_default=True,
+    help="on-regression: no comment before something is not well; one that is there is kept up to date.",
+)
 @option("--comment-id", default="default", show_default=True, help="Tells several gates apart.")
 @option(
     "--comment-author",
@@ -166,6 +173,7 @@ def verdict(
 @token_option
 def report_command(
     report_artifact: str,
+    comment: str,
     comment_id: str,
     comment_author: str,
     config: str,
@@ -191,10 +199,12 @@ def report_command(
         name=report_artifact,
         survey=Surveyor(path=str(PurePosixPath(config)), suites=frozenset(suite), only=only),
         label=override_label,
+        always=comment == "always",
     )
     with here.client() as client:
         said = comment_on(run, client, desk)
     here.say(said.text)
+    here.put({"comment-url": said.url})
     if said.unposted:
         here.summarize(said.unposted)
     return 0
@@ -375,11 +385,14 @@ def measure_job(flags: Sequence[str], here: Job, *, perform: Perform) -> int:
     click.echo(resume)
     for line in summary.annotate(report):
         click.echo(line)
-    found = drift_findings(here, report, flag_value(flags, "--config", here.environ) or CONFIG)
-    told = dataclasses.replace(report, findings=report.findings + found)
-    here.summarize(reports.markdown(told, limit=summary.MOST_BYTES))
+    here.summarize(whole(report, here))
     here.put_out(report, state=report.verdict.state, path=str(path))
     return code
+
+
+def whole(report: Report, here: Job) -> str:
+    """A report for the job's summary."""
+    return reports.markdown(report, limit=summary.MOST_BYTES, commit=here.event.sha)
 
 
 def report_path(flags: Sequence[str], environ: Mapping[str, str]) -> Path:
@@ -410,21 +423,24 @@ def no_verdict(error: GateError) -> str:
     return f"**perf-gate: no verdict** (exit {error.exit_code})\n\n{shown}\n"
 
 
-def decided(client: Client, here: Job, found: Found, label: str) -> tuple[Decision, Report | None]:
-    """What the found report and how it came about answer, and what a label makes of it.
+def decided(
+    client: Client, here: Job, found: Found, label: str
+) -> tuple[Decision, Report | None, Override | None]:
+    """What the found report and how it came about answer, and what a label makes of it, if it counts.
 
     A label that cannot be looked up leaves the check as it is, and says so: publishing and asking never
     turn a blocked change into an error of GitHub's.
     """
     decision = decide(found.result, found.report)
     if decision.exit_code != BLOCKED:
-        return decision, found.report
+        return decision, found.report, None
     try:
         ruling = consider(client, here.event, here.runner, found, label=label)
     except PublishError as error:
         here.say(f"the label {label} could not be looked up: {error.message} ({error.where})")
-        return decision, found.report
-    return overridden(decision, found.report, ruling)
+        return decision, found.report, None
+    decision, judged = overridden(decision, found.report, ruling)
+    return decision, judged, ruling.override if judged is not found.report else None
 
 
 def kept(report: Report, here: Job) -> str:
@@ -446,8 +462,8 @@ def answer(decision: Decision, report: Report | None, here: Job, *, show: bool, 
         click.echo(summary.command("error", text, title="perf-gate"))
     else:
         click.echo(f"perf-gate: {text}")
-    whole = reports.markdown(report, limit=summary.MOST_BYTES) if report and show else ""
-    here.summarize(f"    perf-gate: {text}\n\n{whole}")
+    shown = whole(report, here) if report and show else ""
+    here.summarize(f"    perf-gate: {text}\n\n{shown}")
     answered = report is not None and decision.exit_code in (PASS, BLOCKED, NOTHING_COMPARED, INCONCLUSIVE)
     here.put_out(report, state=report.verdict.state if report and answered else State.ERROR, path=path)
     return decision.exit_code
@@ -480,20 +496,6 @@ def drift_text(here: Job, config: str) -> str:
         here.say(f"no drift: {error.message}")
         return ""
     return "".join(f"    {summary.plain(line, 500)}\n" for line in drift.told(found).splitlines())
-
-
-def drift_findings(here: Job, report: Report, config: str) -> tuple[Finding, ...]:
-    """What this change and those before it have come to, by the files that it is merged with on trial.
-
-    Only for whoever reads the job's summary: the trusted stage looks for itself.
-    """
-    try:
-        repository = Repository.discover(Path.cwd(), environ=here.environ)
-        rules = configuration(Path.cwd() / config, config)
-        return drift.findings(drift.drift_here(report, rules, repository), rules)
-    except GateError as error:
-        here.say(f"no drift: {error.message}")
-        return ()
 
 
 def acceptances(here: Job, check_workflow: str, label: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ one. This only tells: times of different runs are never judged by.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from gate import baseline
 from gate.baseline import Kept
 from gate.cli.sources import SUITES, read_suites
 from gate.config import Config
-from gate.errors import RepositoryError
+from gate.errors import GateError, RepositoryError
 from gate.judge import run_of
 from gate.model import GATED, LATENCY, METRICS, TIME, Case, Finding, Kind, Level, PlannedCase, Report, SideRun
 from gate.report import format as f
@@ -135,6 +136,21 @@ def drifted(report: Report, config: Config, *, read: Read, at: Callable[[str], R
     )
 
 
+def with_drift(
+    report: Report, config: Config, repository: Repository, *, notify: Callable[[str], None]
+) -> Report:
+    """The report of a run here, with what its change and those before it have come to.
+
+    Told and no more: where a file for it cannot be read, that is said and the report is as it was.
+    """
+    try:
+        found = findings(drift_here(report, config, repository), config)
+    except GateError as error:
+        notify(f"no drift: {error.message}")
+        return report
+    return dataclasses.replace(report, findings=report.findings + found)
+
+
 def findings(drift: Drift, config: Config) -> tuple[Finding, ...]:
     """One for each case that has drifted further than `policy.drift.above`, the furthest first.
 
@@ -178,7 +194,7 @@ def _runs(read: Read, path: str) -> tuple[Kept, ...]:
 
 def _counted(planned: PlannedCase, then: SideRun | None, head: SideRun) -> list[Step]:
     """The exact counts that the anchor's baseline has of a case, where data and request are the same."""
-    was = next((each for each in then.cases if each.case == planned.case), None) if then else None
+    was = then.planned(planned.case) if then else None
     keys = (then.side.data_key if then else None, head.side.data_key)
     if was is None or was.definition != planned.definition or None in keys:
         return []

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gate.cli.baselines import read_stored
+from gate.cli.drift import with_drift
 from gate.cli.options import config_option
 from gate.cli.report import FILE, FORMAT, ended, read, render
 from gate.cli.sources import configuration, read_baselines
@@ -44,5 +45,7 @@ def judge(file: Path, form: str, config: str) -> int:
         adoption=not known and stored is None,
     )
     report = judged(run_of(saved), context)
+    if saved.run.plan.against != "none":
+        report = with_drift(report, policy, repository, notify=lambda text: click.echo(text, err=True))
     say(render(report, form))
     return ended(report, policy)

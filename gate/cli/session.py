@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from gate import __version__
 from gate.cli.clock import Clock, Notify
+from gate.cli.drift import with_drift
 from gate.cli.looked import CASES, look_into
 from gate.cli.measure import Collected, Result, measure_pair
 from gate.cli.prepared import Learned, Prepared, Rig
@@ -87,9 +88,12 @@ def execute(options: Options, notify: Notify) -> Outcome:
         worse = to_look_into(report.comparisons)
         if worse or gate.may_have_idle_indexes(run):
             report = judge(gate.look_into(run, worse), context)
+    config = context.config or sources.config
     if options.changes is None:
+        if options.against != "none":
+            report = with_drift(report, config, sources.repository, notify=notify)
         keep(sources.repository, report)
-    return Outcome(report=report, config=context.config or sources.config)
+    return Outcome(report=report, config=config)
 
 
 class Gate:

@@ -63,10 +63,12 @@ class Survey(Protocol):
 class Judged:
     """A report judged again. doubts: sentences of ours that belong before it, weightiest first.
 
-    edits: what of the gate's own the pull request changes ("workflows"), for whoever reviews it.
+    edits: what of the gate's own the pull request changes ("workflows"), for whoever reviews it. merge:
+    GitHub's trial merge of what was pushed, or that commit itself; whoever repeats the run can fetch it.
     """
 
     report: Report
+    merge: str = ""
     doubts: tuple[str, ...] = ()
     edits: tuple[str, ...] = ()
 
@@ -101,9 +103,10 @@ def again(client: Client, pull: Pull, report: Report, *, survey: Survey) -> Judg
         later = judged(report, tip, own) if tip.differs(base) else made
     except Unjudgeable as error:
         said = f"This report was not judged again, the check's verdict stands alone: {error.why}."
-        return Judged(report=report, doubts=(said,))
+        return Judged(report=report, merge=commits.head, doubts=(said,))
     return Judged(
         report=_with_drift(client, made, base, survey),
+        merge=commits.head,
         doubts=_left_out(report, base) + _doubts(report, made, later, commits),
         edits=edited(client.changed(pull.number), base.places),
     )

@@ -97,10 +97,15 @@ class Checkout:
             f"git could not fetch {branch}", where=f"git fetch {remote.url}", tail=_tail(done.stderr)
         )
 
-    def text(self, commit: str, path: str) -> str | None:
-        """The text of a file at a commit, None where it has none."""
-        done = self.run(("cat-file", "blob", f"{commit}:{path}"))
-        return done.stdout if done.returncode == 0 else None
+    def blobs(self, commit: str, files: Sequence[str]) -> dict[str, str]:
+        """The object names of these files at a commit, without those that it does not have."""
+        listed = self.git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *files)
+        entries = (entry.partition("\t") for entry in listed.split("\0") if entry)
+        return {path: facts.split(" ")[2] for facts, _, path in entries}
+
+    def text(self, blob: str | None) -> str | None:
+        """The text of a file by its object name, None where there is none."""
+        return self.git("cat-file", "blob", blob) if blob else None
 
     def before(self, commit: str, other: str) -> bool:
         """Whether `commit` is an ancestor of `other` and another commit."""
@@ -202,21 +207,38 @@ def applied(checkout: Checkout, own: Own, tip: str) -> str:
     Neither the working tree nor the index is touched. What the branch has changed meanwhile stays, but
     for what an earlier update wrote there that was measured at an older commit than this one.
     """
+    held, mine, theirs = (checkout.blobs(each, own.files) for each in (own.measured, own.commit, tip))
+    kept = {
+        path: _joined(checkout, own, tip, path, held.get(path), mine.get(path), theirs.get(path))
+        for path in own.files
+    }
+    different = {path: blob for path, blob in kept.items() if blob != theirs.get(path)}
+    if not different:
+        return ""
+    gone = f"0 {'0' * len(tip)}"
+    lines = (f"{f'100644 {blob}' if blob else gone}\t{path}\0" for path, blob in different.items())
     with tempfile.TemporaryDirectory(prefix="perf-gate-index-") as scratch:
         index = {"GIT_INDEX_FILE": str(Path(scratch, "index"))}
         _checked(checkout, ("read-tree", tip), index)
-        for path in own.files:
-            held, mine, theirs = (checkout.text(each, path) for each in (own.measured, own.commit, tip))
-            kept = merged(held, mine, theirs, newer=_newer(checkout, own, tip, path))
-            if kept is None:
-                _checked(checkout, ("update-index", "--force-remove", "--", path), index)
-            elif kept != theirs:
-                blob = _checked(checkout, ("hash-object", "-w", "--stdin"), index, kept)
-                _checked(checkout, ("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}"), index)
+        _checked(checkout, ("update-index", "-z", "--index-info"), index, "".join(lines))
         tree = _checked(checkout, ("write-tree",), index)
-    if tree == checkout.git("rev-parse", f"{tip}^{{tree}}").strip():
-        return ""
     return checkout.git(*_AUTHOR, "commit-tree", tree, "-p", tip, "-m", own.message).strip()
+
+
+def _joined(
+    checkout: Checkout, own: Own, tip: str, path: str, held: str | None, mine: str | None, theirs: str | None
+) -> str | None:
+    """The object name of a file with both sides' changes; None where it is gone.
+
+    Most files only one side has changed: by their names alone that is seen, and none is read.
+    """
+    if theirs in (held, mine):
+        return mine
+    if mine == held:
+        return theirs
+    texts = (checkout.text(blob) for blob in (held, mine, theirs))
+    kept = merged(*texts, newer=_newer(checkout, own, tip, path))
+    return None if kept is None else _checked(checkout, ("hash-object", "-w", "--stdin"), {}, kept)
 
 
 def _newer(checkout: Checkout, own: Own, tip: str, path: str) -> bool:

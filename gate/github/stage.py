@@ -27,20 +27,28 @@ from gate.report.markdown import code
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """text: one line, what was done or why nothing. unposted: the comment that a read-only token kept."""
+    """text: one line, what was done or why nothing. unposted: the comment that a read-only token kept.
+
+    url: of the comment, empty without one.
+    """
 
     text: str
     unposted: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What the stage is told. name: of the artifact. label: that accepts. survey: reads a commit's rules."""
+    """What the stage is told. name: of the artifact. label: that accepts. survey: reads a commit's rules.
+
+    always: a comment also where all is well; without it a pull request gets none before something is not.
+    """
 
     author: Author
     name: str
     survey: Survey
     label: str = override.LABEL
+    always: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +85,23 @@ def comment_on(run: CompletedRun, client: Client, desk: Desk) -> Said:
     body = (
         trusted_body(received.report, answer.since, run, choice.pull, client, desk)
         if received
-        else f"**perf-gate: no verdict.** The run ended with {run.conclusion} and left no report."
+        else Body(
+            text=f"**perf-gate: no verdict.** The run ended with {run.conclusion} and left no report.",
+            news=False,
+        )
     )
     source = Source(
         number=answer.number, attempt=answer.attempt, workflow=run.workflow, sha=run.head.sha, url=answer.url
     )
     try:
-        posted = upsert(client, number, body, author=desk.author, source=source, create=received is not None)
+        posted = upsert(client, number, body.text, author=desk.author, source=source, create=body.news)
     except ReadOnlyToken:
-        return Said(text="no comment: the token is read-only; the job summary has the report", unposted=body)
-    return Said(text=_words(posted, number))
+        said = "no comment: the token is read-only; the job summary has the report"
+        return Said(text=said, unposted=body.text)
+    return Said(
+        text=_words(posted, number, "nothing got worse" if received else "the run left no report"),
+        url=posted.url,
+    )
 
 
 def answering(run: CompletedRun, client: Client, name: str) -> Answer | None:
@@ -108,18 +123,28 @@ def answering(run: CompletedRun, client: Client, name: str) -> Answer | None:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What a comment says. news: whether it is worth one where there is none yet."""
+
+    text: str
+    news: bool
+
+
 def trusted_body(
     stated: Report, since: datetime | None, run: CompletedRun, pull: Pull, client: Client, desk: Desk
-) -> str:
+) -> Body:
     """The comment's text, made by our renderer from the report's values; doubts about them come first."""
     judged = again(client, pull, stated, survey=desk.survey)
     ruling = _ruling(client, pull, desk.label, since)
     report = override.accepted(judged.report, ruling.override) if ruling.override else judged.report
     lines = [f"> **{doubt}**\n\n" for doubt in doubts(stated, judged, run, ruling)]
+    news = desk.always or bool(lines) or report.verdict.state is not State.PASS
     if judged.edits:
         edits = ", ".join(judged.edits)
         lines.append(f"> This pull request changes {edits}, which decide what is measured and judged.\n\n")
-    return "".join(lines) + markdown(report) + _offer(report, desk.label)
+    text = "".join(lines) + markdown(report, commit=judged.merge) + _offer(report, desk.label)
+    return Body(text=text, news=news)
 
 
 def _offer(report: Report, label: str) -> str:
@@ -165,12 +190,13 @@ def _unaccepted(report: Report, ruling: Ruling) -> str:
     return ruling.refused or (override.unacceptable(report) if ruling.override else "")
 
 
-def _words(posted: Posted, number: int) -> str:
+def _words(posted: Posted, number: int, why: str) -> str:
+    """What became of the comment. why: none was made."""
     words = {
         "created": "made the comment",
         "updated": "updated the comment",
         "unchanged": "the comment already says so",
         "superseded": "left the comment alone: a newer run wrote it",
-        "absent": "no comment: the run left no report",
+        "absent": f"no comment: {why}",
     }
     return f"#{number}: {words[posted.action]} {posted.url}".rstrip()

@@ -6,6 +6,7 @@ outputs hold nothing but words of ours, numbers and paths.
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import unicodedata
@@ -48,14 +49,23 @@ def outputs(report: Report | None, *, state: str, path: str = "") -> dict[str, s
     Nothing that the pull request can name is among them, so no later step can be misled by one.
     """
     rows, found = (report.comparisons, report.findings) if report else ((), ())
+    worse = [row for row in rows if row.outcome is Outcome.REGRESSED]
     return {
         "verdict": state,
         "blocking": str(sum(row.blocking for row in rows) + sum(f.level is Level.BLOCK for f in found)),
-        "regressions": str(sum(row.outcome is Outcome.REGRESSED for row in rows)),
+        "regressions": str(len(worse)),
+        "worst-change": f"{max(map(_percent, worse)):.1f}" if worse else "",
         "improvements": str(sum(row.outcome is Outcome.IMPROVED for row in rows)),
         "cases": str(report.coverage.cases if report else 0),
         "report-path": path,
     }
+
+
+def _percent(row: Comparison) -> float:
+    """How much worse a row is, in percent of base: infinite from nothing, 0 where only its state is worse."""
+    if row.ratio is None:
+        return math.inf if row.base == 0 and row.head else 0.0
+    return 100 * (row.ratio - 1)
 
 
 def write_outputs(path: Path, values: Mapping[str, str]) -> None:

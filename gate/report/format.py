@@ -14,6 +14,7 @@ import unicodedata
 from gate.model import Comparison, Interval, Kind
 
 NAME_LIMIT = 120  # characters of a foreign name
+ARGUMENT_LIMIT = 500  # of one that is to be copied: cut, it would mean something else
 UNKNOWN = "-"
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
@@ -134,7 +135,7 @@ def plural(n: int, word: str) -> str:
 def clean(text: str, limit: int = NAME_LIMIT) -> str:
     """Foreign text on one line: U+FFFD for what is not seen (line ends too), cut at the end."""
     # Cut before each character is looked at: a stranger's text may have millions.
-    return cut("".join(map(_seen, text[: limit + 1])), limit)
+    return cut(_shown(text[: limit + 1]), limit)
 
 
 def flat(text: str, limit: int) -> str:
@@ -144,6 +145,11 @@ def flat(text: str, limit: int) -> str:
 
 def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: max(0, limit - 3)].rstrip() + "..."
+
+
+def _shown(text: str) -> str:
+    # Most text is plain, and a large report has 100,000 names.
+    return text if text.isascii() and text.isprintable() else "".join(map(_seen, text))
 
 
 def _seen(character: str) -> str:
@@ -156,7 +162,7 @@ def lines(text: str, limit: int) -> str:
     """Foreign text of several lines, cut to `limit` characters; line ends stay, tabs become spaces."""
     # A line end may be two characters; what is left over is cut again.
     kept = text[: 2 * limit + 2].replace("\r\n", "\n").replace("\t", "    ").split("\n")
-    return cut("\n".join("".join(map(_seen, line)) for line in kept), limit)
+    return cut("\n".join(map(_shown, kept)), limit)
 
 
 def shortened(text: str, limit: int) -> str:
@@ -182,6 +188,17 @@ def shortened(text: str, limit: int) -> str:
     return cut(text, limit)
 
 
+def continued(text: str, before: str) -> str:
+    """A sentence on a statement below one on the same statement, without what that one says already.
+
+    "the same statement: 603 blocks (was 3)". Anything else as it is.
+    """
+    own, other = (_COUNTED.match(flat(each, _LONG)) for each in (text, before))
+    if not own or not other or own["what"] != other["what"] or not _STATEMENT.match(own["what"]):
+        return text
+    return f"the same statement: {own['cost']}" + ("" if own["rest"] == other["rest"] else own["rest"])
+
+
 def reason(text: str, limit: int) -> str:
     """A reason, "GET /songs: 3 -> 202 queries; SELECT ... ran 200 times (was 1)", at most `limit` long.
 
@@ -200,6 +217,11 @@ _COST = re.compile(r"(?: ran |: )[\d,.]+ [^:]*$")
 # What was counted, then what stands behind it: the plan, and the line of code.
 _WHENCE = re.compile(r"^(.*? \(was [\d,.]+\)[^;]*)(; .*)$")
 _CALLED = re.compile(r", called at [^;]*")
+_LONG = 8_000  # characters of a sentence that is looked into
+# Statement, what was counted of it, and what stands behind that.
+_COUNTED = re.compile(
+    r"(?P<what>.*?)(?:: | (?=ran ))(?P<cost>(?:ran )?[\d,.]+ [a-zA-Z ]+ \(was [\d,.]+\))(?P<rest>.*)$"
+)
 _LEAST = tuple(
     (re.compile(pattern, re.IGNORECASE), short)
     for pattern, short in (
@@ -215,7 +237,7 @@ _LEAST = tuple(
 
 def quoted(argument: str) -> str | None:
     """An argument to copy into a shell, or None where what is shown would not be what is meant."""
-    return shlex.quote(argument) if clean(argument) == argument else None
+    return shlex.quote(argument) if clean(argument, ARGUMENT_LIMIT) == argument else None
 
 
 def _digits(number: float) -> str:

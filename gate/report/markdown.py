@@ -133,14 +133,15 @@ class Room:
     blocked: int = _NUMEROUS
 
 
-def markdown(report: Report, *, limit: int = 60_000) -> str:
+def markdown(report: Report, *, limit: int = 60_000, commit: str = "") -> str:
     """The whole report in at most `limit` bytes of UTF-8 (GitHub counts a comment's characters and a
-    summary's bytes; bytes are never fewer).
+    summary's bytes; bytes are never fewer). commit: one that `origin` hands out; where it is what was
+    measured, the commands begin with fetching it.
 
     What does not fit is left out from the least to the most important, and a closing line says so:
     equal rows go first, blocking rows never while one line per case fits.
     """
-    view = _view(report)
+    view = _view(report, commit)
     room = Room()
     made = _rendered(view, room)
     for name in (field.name for field in dataclasses.fields(Room)):
@@ -249,9 +250,9 @@ class View:
     timeline: str
     measuring: tuple[str, ...]
     tool: str
-    dirty: bool
     adopt: Inert | None
     accept: Inert | None
+    repeats: Inert
     reproduce: Inert
 
     def sizes(self, room: Room) -> dict[str, int]:
@@ -270,7 +271,7 @@ _STATES = {
 }
 
 
-def _view(report: Report) -> View:
+def _view(report: Report, commit: str) -> View:
     shown = rows.ordered(report)
     reasons = says.reasons(report)
     changed = rows.changed(shown)
@@ -282,6 +283,7 @@ def _view(report: Report) -> View:
     # Rows say again what further reasons say, except where there is no row to say it.
     spoken = report.verdict.state in (State.BLOCKED, State.ACCEPTED)
     accept, adopt = says.accepting(report), says.adopting(report)
+    fetch = says.fetching(report, commit)
 
     def lines(judged: Sequence[Row]) -> tuple[Line, ...]:
         below = says.below(judged, shown, said=says.untold(report), limit=_CAUSE)
@@ -315,10 +317,10 @@ def _view(report: Report) -> View:
         timeline=says.timeline(report),
         measuring=says.measuring(report),
         tool=f.clean(report.tool),
-        dirty=report.sides.head.dirty,
         adopt=fenced("\n".join(adopt), "sh") if adopt else None,
-        accept=fenced("\n".join(("perf-gate run", *accept)), "sh") if accept else None,
-        reproduce=fenced(says.reproducing(report), "sh"),
+        accept=fenced("\n".join((says.measuring_anew(report), *accept)), "sh") if accept else None,
+        repeats=_repeats(report, fetched=bool(fetch)),
+        reproduce=fenced("\n".join(filter(None, (fetch, says.reproducing(report)))), "sh"),
     )
 
 
@@ -327,6 +329,15 @@ def _visible(judged: Sequence[Row]) -> list[Row]:
     unclear = [row for row in judged if row.timed and row.mark is Mark.UNCLEAR]
     hidden = {row.comparison.case for row in unclear[_UNCLEAR:]}
     return [row for row in judged if not (row.timed and row.comparison.case in hidden)]
+
+
+def _repeats(report: Report, *, fetched: bool) -> Inert:
+    """What the command below it does."""
+    what = "measures the blocked case again" if says.only_blocked(report) else "repeats the run"
+    if fetched:
+        return Inert(f"This fetches what was measured and {what}:")
+    where = "In the same working tree" if report.sides.head.dirty else "On a checkout of head"
+    return Inert(f"{where}, this {what}:")
 
 
 def _sides(report: Report) -> Inert:

@@ -10,7 +10,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from gate.model import GATED, Case, Caveat, Comparison, Kind, Outcome, Pair, Report, SideInfo, State
+from gate.model import (
+    GATED,
+    Case,
+    Caveat,
+    Comparison,
+    Kind,
+    Level,
+    Outcome,
+    Pair,
+    Report,
+    SideInfo,
+    State,
+)
 from gate.policy import unsettled
 from gate.report import format as f
 from gate.report.rows import Mark, Row, alone, first_adoption, gains, mark
@@ -168,42 +180,80 @@ def accepting(report: Report) -> tuple[str, ...]:
         return ()
     names = [f.quoted(str(case)) for case in cases]
     named = [name for name in names if name is not None]
-    arguments = " ".join(named) if len(named) == len(cases) <= 10 else "--all"
-    return (f"perf-gate accept {arguments}", f"git add {f.quoted(baselines(report))} && git commit")
+    arguments = named if len(named) == len(cases) <= 10 else ["--all"]
+    command = ["perf-gate", "accept", *_flags(report, "--config"), *arguments]
+    return (" ".join(command), f"git add {f.quoted(baselines(report))} && git commit")
 
 
 def adopting(report: Report) -> tuple[str, ...]:
     """The commands of a first adoption; none where something was compared."""
     if not first_adoption(report) or report.verdict.state is State.ERROR or _given(report, "--a"):
         return ()
-    return ("perf-gate baseline update", f"git add {f.quoted(baselines(report))} && git commit")
+    command = ["perf-gate", "baseline", "update", *_flags(report, "--config")]
+    return (" ".join(command), f"git add {f.quoted(baselines(report))} && git commit")
+
+
+def fetching(report: Report, commit: str) -> str:
+    """The command that checks out what was measured, where that is `commit`; empty where it is not.
+
+    commit: one that GitHub names and hands out, such as its trial merge of a pull request.
+    """
+    head = report.sides.head
+    if head.dirty or head.ref != commit or len(commit) != 40 or not set(commit) <= _HEX:
+        return ""
+    return f"git fetch origin {commit} && git checkout --detach {commit}"
 
 
 def reproducing(report: Report) -> str:
-    """The command that repeats this comparison on a checkout of head, or in its working tree."""
-    command = ["perf-gate", *_compared(report)]
-    for name in ("--config", "--services", "--suite", "--scale", "--time-budget"):
-        for value in _given(report, name):
-            command += [name, value]
-    cases = _blocked(row for row in report.comparisons if row.metric != "errors")
-    if len(cases) == 1 and _measured(report, cases[0]):
-        only = f.quoted(glob.escape(str(cases[0])))
-        command += ["--only", only] if only else []
-    else:
-        for value in _given(report, "--only"):
-            command += ["--only", value]
-    return " ".join(command)
+    """The command that repeats this comparison on a checkout of head, or in its working tree.
+
+    With whatever changes what is measured, given by a flag or, as in CI, by the environment; of a run in
+    which one case blocks it measures that one.
+    """
+    return " ".join(("perf-gate", *_compared(report), *_measured_with(report)))
+
+
+def measuring_anew(report: Report) -> str:
+    """The same on a branch that goes on from head, where base is what the branch started from."""
+    return " ".join(("perf-gate", "run", *_measured_with(report)))
+
+
+def only_blocked(report: Report) -> bool:
+    """Whether `reproducing` measures the one case that blocks, and no other."""
+    return bool(_only(report))
+
+
+# What `run` and `ab` do without a flag, as a report records it: the environment of a job may say so too.
+_DEFAULTS = {"--config": "perf-gate.toml", "--services": "auto", "--only": "*", "--time-budget": "360.0"}
+
+
+def _measured_with(report: Report) -> list[str]:
+    """The flags that decide what is measured, sides apart."""
+    names = ("--config", "--services", "--suite", "--scale", "--time-budget")
+    only = _only(report)
+    return [*_flags(report, *names), *(("--only", only) if only else _flags(report, "--only"))]
+
+
+def _flags(report: Report, *names: str) -> list[str]:
+    return [part for name in names for value in _given(report, name) for part in (name, value)]
+
+
+def _only(report: Report) -> str:
+    """The one case that blocks, as a glob that means it alone; empty where there is another or none."""
+    cases = {row.case for row in report.comparisons if mark(row) is Mark.BLOCKED}
+    cases |= {check.case for check in report.budgets if check.blocking}
+    about = {finding.case for finding in report.findings if finding.level is Level.BLOCK}
+    one = cases | {case for case in about if case}
+    if len(one) != 1 or None in about:
+        return ""
+    (case,) = one
+    return (f.quoted(glob.escape(str(case))) or "") if _measured(report, case) else ""
 
 
 def _compared(report: Report) -> list[str]:
     """The command and its sides: "run --against 3f9ac21d04", or "ab main topic"."""
     if two := _given(report, "--a"):
-        changes = [
-            part
-            for name in ("--env", "--postgres", "--redis")
-            for each in _given(report, name)
-            for part in (name, each)
-        ]
+        changes = _flags(report, "--env", "--postgres", "--redis")
         return ["ab", *two, *_given(report, "--b"), *changes]
     against, side = report.run.plan.against, report.sides.base
     named = side is not None and side.ref and not snapshot(side, report)
@@ -215,14 +265,15 @@ def _compared(report: Report) -> list[str]:
 # How a flag that may be given several times is recorded: ('endpoints',) or (('LOG', 'off'), ('X', '1')).
 _SEVERAL = re.compile(r"\(('[^'\\]*'(, )?)+,?\)")
 _ASSIGNED = re.compile(r"\((\('[^'\\]*', '[^'\\]*'\)(, )?)+,?\)")
+_NUMBERS = ("--scale", "--time-budget")
 
 
 def _given(report: Report, name: str) -> tuple[str, ...]:
-    """The values of a flag of this run, quoted for a shell; none where it was not given."""
-    setting = next((s for s in report.config if s.name == name and s.origin == "flag"), None)
-    if setting is None or setting.value in ("None", "()"):
+    """The values of a flag of this run, quoted for a shell; none where it had its default."""
+    setting = next((s for s in report.config if s.name == name and s.origin in ("flag", "env")), None)
+    if setting is None or setting.value in ("None", "()", _DEFAULTS.get(name)):
         return ()
-    values = [setting.value.removesuffix(".0")]  # of a duration or a factor
+    values = [setting.value.removesuffix(".0") if name in _NUMBERS else setting.value]
     if _ASSIGNED.fullmatch(setting.value):
         values = ["=".join(pair) for pair in re.findall(r"\('([^']*)', '([^']*)'\)", setting.value)]
     elif _SEVERAL.fullmatch(setting.value):
@@ -255,7 +306,7 @@ def below(
 
     shown: every row of the report, for what a blocked case does better; said: what is said of several rows
     elsewhere. limit: characters of a note. The first row of a blocked case has its cause in full, since the
-    headline may have cut it; neighbours that share a cause say it once.
+    headline may have cut it; neighbours that share a cause say it once, and a statement they share too.
     """
     gained = gains(shown)
     blocked = [row for row in shown if row.mark is Mark.BLOCKED]
@@ -268,7 +319,8 @@ def below(
         leads = row.mark is Mark.BLOCKED and case not in led
         notes = [sure(row.comparison)] if row.timed else []
         if cause and cause.summary != before:
-            notes.append(f.shortened(cause.summary, SENTENCE if leads else limit))
+            told = cause.summary if leads else f.continued(cause.summary, before)
+            notes.append(f.shortened(told, SENTENCE if leads else limit))
         notes += [f.cut(f"caveat: {text}", limit) for text in _doubts(row, said, limit)]
         if row.timed and row.mark is Mark.IMPROVED and case in last:
             notes.append("blocked all the same, by its counts")

@@ -9,6 +9,7 @@ import fake_api
 import git_server
 import pytest
 import rights
+import shop as shops
 
 
 @pytest.fixture
@@ -25,3 +26,9 @@ def hub(tmp_path: Path, github: fake_api.FakeGitHub) -> Iterator[git_server.GitS
     """The same GitHub's git, for the same tokens."""
     with git_server.serving(tmp_path / "hub", lambda: github.tokens) as server:
         yield server
+
+
+@pytest.fixture
+def shop(github: fake_api.FakeGitHub, tmp_path: Path) -> shops.Shop:
+    """An application to measure for real, in a repository of its own."""
+    return shops.open_shop(github, tmp_path)

@@ -59,7 +59,7 @@ class Request:
 
 @dataclass
 class FakeGitHub:
-    """The state of one repository, `acme/shop` with id 1."""
+    """The state of one repository, `acme/shop` with id 1. prefix: of every path, of Enterprise Server."""
 
     tokens: dict[str, dict[str, str]] = field(default_factory=dict)
     comments: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
@@ -80,6 +80,7 @@ class FakeGitHub:
     storage_log: list[Request] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     before: Callable[[Request], None] = lambda request: None
+    prefix: str = ""
     url: str = ""
     storage: str = ""
     next_id: int = 1000
@@ -235,7 +236,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length)) if length else None
         query = dict(parse_qsl(parts.query))
         headers = {name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers}
-        return Request(self.command, parts.path, query, body, headers)
+        path = parts.path.removeprefix(self.state.prefix)
+        outside = self.state.prefix and path == parts.path
+        return Request(self.command, f"/outside{path}" if outside else path, query, body, headers)
 
     def answer(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -347,7 +350,9 @@ def _page(state: FakeGitHub, request: Request, items: list[Any], key: str = "") 
     shown = items[(number - 1) * size : number * size]
     links = {}
     if number * size < len(items):
-        links["Link"] = f'<{state.url}{request.path}?per_page={size}&page={number + 1}>; rel="next"'
+        links["Link"] = (
+            f'<{state.url}{state.prefix}{request.path}?per_page={size}&page={number + 1}>; rel="next"'
+        )
     return 200, {key: shown, "total_count": len(items)} if key else shown, links
 
 

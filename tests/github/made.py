@@ -190,7 +190,11 @@ def source(number: int, attempt: int = 1, workflow: str = "perf-gate.yml") -> So
     return Source(number=number, attempt=attempt, workflow=workflow, sha=SHA, url=url)
 
 
-def client(github: FakeGitHub, token: str = "report", patience: Patience = NO_WAIT) -> Client:
+def client(github: FakeGitHub, token: str = "report", patience: Patience = NO_WAIT, base: str = "") -> Client:
     return Client(
-        base=github.url, repository="acme/shop", token=token, notify=lambda text: None, patience=patience
+        base=base or github.url,
+        repository="acme/shop",
+        token=token,
+        notify=lambda text: None,
+        patience=patience,
     )

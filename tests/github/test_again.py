@@ -52,7 +52,7 @@ def only_doubt(found: Judged) -> str:
 def test_honest_report_is_judged_the_same(github: FakeGitHub, made: Report) -> None:
     """A report that was judged by base's files comes out as it went in, without a doubt."""
     on_github(github)
-    assert judged(github, made) == Judged(report=made)
+    assert judged(github, made) == Judged(report=made, merge=MERGE)
 
 
 def test_forged_verdict_is_replaced(github: FakeGitHub) -> None:
@@ -119,7 +119,7 @@ def test_baseline_edited_in_the_pull_request_accepts(github: FakeGitHub) -> None
     on_github(github, head_files={"baselines/endpoints.json": stored(200)})
     made = measured(200, edited=stored(200))
     assert made.verdict.state is State.ACCEPTED
-    assert judged(github, made) == Judged(report=made, edits=("baselines",))
+    assert judged(github, made) == Judged(report=made, merge=MERGE, edits=("baselines",))
 
 
 def test_claimed_acceptance_without_an_edit_is_none(github: FakeGitHub) -> None:
@@ -181,7 +181,7 @@ def test_first_adoption_is_no_doubt(github: FakeGitHub) -> None:
     on_github(github, files={}, head_files={"perf-gate.toml": CONFIG})
     made = measured(1, base="", config="", known=())
     assert made.verdict.state is State.PASS
-    assert judged(github, made) == Judged(report=made, edits=("the gate's configuration",))
+    assert judged(github, made) == Judged(report=made, merge=MERGE, edits=("the gate's configuration",))
 
 
 @pytest.mark.parametrize("path", ["perf-gate.toml", "baselines/endpoints.json"])
@@ -233,7 +233,7 @@ def test_file_beyond_what_is_listed_inline(github: FakeGitHub) -> None:
     on_github(
         github, files={"perf-gate.toml": CONFIG, "baselines/endpoints.json": stored().rstrip() + padding}
     )
-    assert judged(github, red()) == Judged(report=red())
+    assert judged(github, red()) == Judged(report=red(), merge=MERGE)
     assert any("/git/blobs/" in request.path for request in github.log)
 
 

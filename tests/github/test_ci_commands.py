@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -41,7 +42,7 @@ def start(tmp_path: Path, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch) -
             "GITHUB_EVENT_NAME": event,
             "GITHUB_EVENT_PATH": str(path),
             "GITHUB_REF": ref,
-            "GITHUB_SHA": "m" * 40,
+            "GITHUB_SHA": "c" * 40,
             "GITHUB_REPOSITORY": "acme/shop",
             "GITHUB_API_URL": github.url,
             "GITHUB_SERVER_URL": "http://127.0.0.1:1",
@@ -121,6 +122,20 @@ def test_measure_writes_report_summary_outputs_and_annotations(
     mark = lines[0].removeprefix("::stop-commands::")
     assert lines[1:3] == ["::error::from a benchmark", f"::{mark}::"]
     assert lines[3].startswith("::error title=perf-gate")
+
+
+def test_summary_repeats_what_was_measured(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit of the event is what a pull request's job measures: its commands fetch it."""
+    start("pull_request", **pull_request())
+    sha = os.environ["GITHUB_SHA"]
+    made = red()
+    head = dataclasses.replace(made.sides.head, ref=sha)
+    made = dataclasses.replace(made, sides=dataclasses.replace(made.sides, head=head))
+    monkeypatch.setattr(ci, "perform", measuring(made, 1, []))
+    entry(["ci", "measure"])
+    assert f"git fetch origin {sha} && git checkout --detach {sha}" in (tmp_path / "summary").read_text()
 
 
 def test_measure_without_a_verdict_leaves_no_report(
@@ -228,13 +243,29 @@ def test_verdict_of_an_unknown_result_is_a_usage_error(start: Start, arguments: 
     assert entry(["ci", "verdict", *arguments]) == 2
 
 
-def test_report_comments_on_the_forks_pull_request(start: Start, github: FakeGitHub) -> None:
+def test_report_comments_on_the_forks_pull_request(start: Start, github: FakeGitHub, tmp_path: Path) -> None:
     """The trusted stage turns a finished run's artifact into the comment."""
     start("workflow_run", **finished_run())
     on_github(github)
     github.add_artifact(900, as_artifact(red()), "perf-gate-report-7")
     assert entry(["ci", "report"]) == 0
     assert "SELECT artists ran 200 times" in github.body_of(7)[0]
+    assert outputs(tmp_path)["comment-url"] == github.comments[7][0]["html_url"]
+
+
+def test_report_of_a_pass_can_go_without_a_comment(
+    start: Start, github: FakeGitHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `comment: on-regression` a pull request is left in peace before something is not well."""
+    start("workflow_run", **finished_run())
+    on_github(github)
+    github.add_artifact(900, as_artifact(green()))
+    started = json.loads((tmp_path / "event.json").read_text())
+    started["workflow_run"]["conclusion"] = "success"
+    (tmp_path / "event.json").write_text(json.dumps(started))
+    assert entry(["ci", "report", "--comment", "on-regression"]) == 0
+    assert "no comment: nothing got worse" in capsys.readouterr().err
+    assert (github.writes, outputs(tmp_path)) == ([], {"comment-url": ""})
 
 
 def test_report_with_a_read_only_token_is_no_failure(

@@ -12,6 +12,8 @@ import rights
 from fake_api import FakeGitHub, Fault
 from made import PR, client, on_github
 
+from gate.errors import PublishError
+
 REPO = "/repos/acme/shop"
 COMMENTS = f"{REPO}/issues/7/comments"
 
@@ -111,6 +113,16 @@ def test_forks_token_is_the_jobs_without_writing() -> None:
     """Rights come from the real files: what a file gives, a fork gets for reading."""
     assert rights.tokens()["verdict-of-fork"] == rights.tokens()["verdict"]
     assert "write" not in rights.tokens()["measure-of-fork"].values()
+
+
+def test_longest_body(github: FakeGitHub) -> None:
+    """GitHub's limit, which its description does not have: a body beyond it is refused whole."""
+    on_github(github)
+    with client(github) as opened:
+        opened.create_comment(PR, "x" * 65_536, ours=lambda: None)
+        with pytest.raises(PublishError, match="too long"):
+            opened.create_comment(PR, "x" * 65_537, ours=lambda: None)
+    assert len(github.comments[PR]) == 1
 
 
 @pytest.mark.parametrize(

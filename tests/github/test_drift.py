@@ -7,23 +7,24 @@ import json
 import math
 import random
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import build
 import pytest
 from build import LIST
 from fake_api import FakeGitHub
+from git_server import git
 from made import CASE, CONFIG, as_artifact, client, desk, finished, measured, on_github, stored
+from shop import Shop
 
 from gate import baseline
 from gate.baseline import Kept, KeptTime, kept_of, runner_of, times_from_text, times_path, times_to_text
-from gate.cli import ci, drift, entry
+from gate.cli import drift, entry
 from gate.cli.baselines import write_times
 from gate.cli.sources import keep
 from gate.config import TIMING_RULES, Config
 from gate.errors import BaselineError, ConfigError
-from gate.github.event import read_event, read_runner
 from gate.github.merge import merged
 from gate.github.stage import comment_on
 from gate.judge import Context, judge
@@ -379,27 +380,66 @@ def test_drift_is_told_by_a_command(
     assert "  GET /list: latency +50.0 % (12 ms -> 18 ms)" in out
 
 
-def test_job_summary_tells_the_drift(
-    repository: Callable[[dict[str, str]], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the measuring job shows has it too; the report that goes on is the one that was measured."""
-    config = CONFIG.replace('"playlist"', '"list"')
-    repository({"perf-gate.toml": config, **files(kept(0, FIRST), *slower(1, FIRST * 1.5))})
+def here(tmp_path: Path) -> Repository:
+    return Repository.discover(tmp_path, environ={"PATH": "/usr/bin:/bin"})
+
+
+def test_report_of_a_run_has_the_drift(repository: Callable[[dict[str, str]], str], tmp_path: Path) -> None:
+    """By the times that the working tree keeps; the verdict stays what it was."""
+    repository({"perf-gate.toml": CONFIG, **files(kept(0, FIRST), *slower(1, FIRST * 1.5))})
     made = report(3, FIRST, FIRST)
+    found = drift.with_drift(made, RULES, here(tmp_path), notify=pytest.fail)
+    (finding,) = found.findings
+    assert finding.text == f"GET /list: latency +50.0 % (12 ms -> 18 ms) since {commit(0)[:10]}"
+    assert found == dataclasses.replace(made, findings=(finding,))
 
-    def perform(command: Sequence[str]) -> int:
-        Path(command[list(command).index("--json") + 1]).write_text(report_to_json(made))
-        return 0
 
-    environ = {
-        "PATH": "/usr/bin:/bin",
-        "GITHUB_STEP_SUMMARY": str(tmp_path / "s"),
-        "RUNNER_TEMP": str(tmp_path),
-    }
-    here = ci.Job(event=read_event({}, {}), runner=read_runner(environ), environ=environ)
-    ci.measure_job((), here, perform=perform)
-    assert f"latency +50.0 % (12 ms -> 18 ms) since {commit(0)[:10]}" in (tmp_path / "s").read_text()
-    assert (tmp_path / "perf-gate/report.json").read_text() == report_to_json(made)
+def test_run_goes_without_a_drift_that_cannot_be_told(
+    repository: Callable[[dict[str, str]], str], tmp_path: Path
+) -> None:
+    """A mistyped anchor or a damaged file of times is said, and costs the report nothing else."""
+    repository({"perf-gate.toml": CONFIG})
+    made, said = report(5, FIRST, FIRST), list[str]()
+    assert drift.with_drift(made, ruled(anchor="v9"), here(tmp_path), notify=said.append) == made
+    (tmp_path / PATH).parent.mkdir(parents=True)
+    (tmp_path / PATH).write_text("{")
+    assert drift.with_drift(made, RULES, here(tmp_path), notify=said.append) == made
+    assert [line.partition(":")[0] for line in said] == ["no drift"] * 2
+
+
+def test_saved_report_is_judged_with_its_drift(
+    repository: Callable[[dict[str, str]], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`judge` says it of a saved report as `run` would; a run that was to compare nothing is told none."""
+    config = CONFIG.replace('"playlist"', '"list"')
+    base = repository({"perf-gate.toml": config, **files(kept(0, FIRST), *slower(1, FIRST * 1.5))})
+    made = report(3, FIRST, FIRST)
+    sides = dataclasses.replace(made.sides, base=dataclasses.replace(made.sides.head, name="base", ref=base))
+    saved = tmp_path / "saved.json"
+    for against, times in (("auto", 1), ("none", 0)):
+        plan = dataclasses.replace(made.run.plan, against=against)
+        run = dataclasses.replace(made.run, plan=plan)
+        saved.write_text(report_to_json(dataclasses.replace(made, sides=sides, run=run)))
+        entry(["judge", str(saved)])
+        assert capsys.readouterr().out.count("latency +50.0 % (12 ms -> 18 ms) since") == times
+
+
+@pytest.mark.services
+def test_run_in_a_terminal_tells_the_drift(shop: Shop) -> None:
+    """`perf-gate run` counts 9 queries where the release has 1, and says so; report.json has it too."""
+    assert shop.gate("baseline", "update").returncode == 0
+    git(shop.tree, "add", ".")
+    git(shop.tree, "commit", "-q", "-m", "Baselines")
+    git(shop.tree, "tag", "v1.0")
+    shop.serve(queries=9)
+    with (shop.tree / "perf-gate.toml").open("a") as config:
+        config.write('[policy.drift]\nanchor = "v1.0"\n')
+    done = shop.gate("run", "--against", "stored", "--json", str(shop.place / "report.json"))
+    assert done.returncode == 1, done.stderr
+    told = "GET /things: sql.rows 0 -> 8, sql.blocks 1 -> 9, sql.calls 1 -> 9 since v1.0"
+    assert f"note: {told}" in " ".join(done.stdout.split())
+    found = json.loads((shop.place / "report.json").read_text())["findings"]
+    assert [each["text"] for each in found if each["name"] == "drift"] == [told]
 
 
 def test_a_branch_without_kept_times_has_no_drift(

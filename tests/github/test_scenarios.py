@@ -130,12 +130,18 @@ def test_label_by_somebody_without_rights(flow: Flow, github: FakeGitHub) -> Non
     assert f"> **The label {LABEL} does not count: trish, who set it, has no write permission.**" in body
 
 
+def test_label_that_does_not_count_is_nobodys(flow: Flow) -> None:
+    """No output names whoever had no right to accept."""
+    flow.push(red())
+    assert "accepted-by" not in flow.label(LABEL, "trish").outputs
+
+
 def test_label_by_somebody_with_rights(flow: Flow, github: FakeGitHub) -> None:
     """The label turns the check green and the comment yellow; both name who, and the rows stay red."""
     flow.push(red())
     ran = flow.label(LABEL, "alice")
     assert ran.code == 0
-    assert ran.outputs["verdict"] == "accepted"
+    assert (ran.outputs["verdict"], ran.outputs["accepted-by"]) == ("accepted", "alice")
     assert "accepted by alice" in ran.summary
     body = the_comment(github)
     assert verdict_of(body) == "accepted"

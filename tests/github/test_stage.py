@@ -9,7 +9,9 @@ import pytest
 from fake_api import FakeGitHub, zipped
 from made import (
     AUTHOR,
+    BASE,
     FORK,
+    MERGE,
     PR,
     READ_ONLY,
     SHA,
@@ -75,6 +77,34 @@ def test_red_then_green(github: FakeGitHub) -> None:
     assert "although" not in body
 
 
+def test_comment_that_is_there_turns_green_whoever_wants_few(github: FakeGitHub) -> None:
+    """Where only what is not well makes a comment, one that is there is still brought up to date."""
+    few = desk(always=False)
+    github.add_artifact(900, as_artifact(red()))
+    github.add_artifact(901, as_artifact(green()))
+    with client(github) as opened:
+        comment_on(finished(), opened, few)
+        comment_on(finished(901, 10, conclusion="success"), opened, few)
+    assert "perf-gate: pass" in only_comment(github)
+
+
+def test_doubts_make_a_comment_whoever_wants_few(github: FakeGitHub) -> None:
+    """A report that says pass, of a run that failed, is not passed over."""
+    github.add_artifact(900, as_artifact(green()))
+    with client(github) as opened:
+        comment_on(finished(), opened, desk(always=False))
+    assert only_comment(github).splitlines()[2].startswith("> **The check ended with failure")
+
+
+def test_github_enterprise_server(github: FakeGitHub) -> None:
+    """Its API lies below a path of its own: every request goes there, the download too."""
+    github.prefix = "/api/v3"
+    github.add_artifact(900, as_artifact(red()))
+    with client(github, base=f"{github.url}{github.prefix}") as opened:
+        comment_on(finished(), opened, desk())
+    assert "SELECT artists ran 200 times" in only_comment(github)
+
+
 @pytest.mark.parametrize("number", [3, 8, 999])
 def test_artifact_that_claims_another_pull_request_posts_nowhere(github: FakeGitHub, number: int) -> None:
     """A claimed number that is not among the pull requests of this commit ends without a write."""
@@ -110,6 +140,29 @@ def test_claim_chooses_between_pull_requests_of_one_commit(github: FakeGitHub) -
     github.add_artifact(900, as_artifact(red()), "perf-gate-report-7")
     commented(github)
     only_comment(github)
+
+
+def measured_at(ref: str) -> Report:
+    made = red()
+    head = dataclasses.replace(made.sides.head, ref=ref)
+    return dataclasses.replace(made, sides=dataclasses.replace(made.sides, head=head))
+
+
+def test_comment_repeats_what_was_measured(github: FakeGitHub) -> None:
+    """What was measured is GitHub's trial merge, which no branch has: the commands fetch it."""
+    github.add_artifact(900, as_artifact(measured_at(MERGE)))
+    commented(github)
+    assert (
+        f"```sh\ngit fetch origin {MERGE} && git checkout --detach {MERGE}\n"
+        f"perf-gate run --against {BASE[:10]} --only endpoints/playlist\n```"
+    ) in only_comment(github)
+
+
+def test_nobody_is_told_to_fetch_what_the_report_names(github: FakeGitHub) -> None:
+    """A stranger's report cannot have a reviewer check out a commit that is not the pull request's."""
+    github.add_artifact(900, as_artifact(measured_at("d" * 40)))
+    commented(github)
+    assert "git fetch" not in only_comment(github)
 
 
 def test_read_only_token_is_said_and_no_failure(github: FakeGitHub) -> None:

@@ -63,11 +63,22 @@ def test_outputs_are_words_numbers_and_a_path() -> None:
         "verdict": "blocked",
         "blocking": "1",
         "regressions": "1",
+        "worst-change": "6633.3",
         "improvements": "0",
         "cases": "1",
         "report-path": "/tmp/report.json",
     }
     assert outputs(None, state="error")["cases"] == "0"
+
+
+def test_worst_change_is_a_number() -> None:
+    """The largest of the rows that got worse, in percent; from nothing it is infinite, without one empty."""
+    some = dataclasses.replace(row("some"), ratio=1.123)
+    lost = dataclasses.replace(row("lost"), base=None, head=None, ratio=None)
+    new = dataclasses.replace(row("new"), base=0.0, ratio=None)
+    fine = dataclasses.replace(row("fine", outcome=Outcome.IMPROVED), ratio=9.0)
+    for rows, wanted in (((fine,), ""), ((lost,), "0.0"), ((lost, some), "12.3"), ((new, some), "inf")):
+        assert outputs(report(*rows), state="x")["worst-change"] == wanted
 
 
 def test_outputs_survive_the_runner(tmp_path: Path) -> None:

@@ -209,4 +209,31 @@ def test_a_command_is_only_given_where_it_means_what_it_shows() -> None:
     """A name with something unseen in it is not offered for copying."""
     assert f.quoted("endpoints/a b;rm") == "'endpoints/a b;rm'"
     assert f.quoted("endpoints/a\u202eb") is None
-    assert f.quoted("x" * 200) is None
+    assert f.quoted("x" * 300) == "x" * 300
+    assert f.quoted("x" * 600) is None
+
+
+LOOP = "SELECT ... FROM songs WHERE id = $1"
+SAME = "the same statement"
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "said"),
+    [
+        (f"{LOOP}: 603 blocks (was 3)", f"{LOOP} ran 2 times (was 1)", f"{SAME}: 603 blocks (was 3)"),
+        (f"{LOOP} ran 200 times (was 1)", f"{LOOP}: 5 rows (was 1)", f"{SAME}: ran 200 times (was 1)"),
+        (
+            f"{LOOP}: 6 rows (was 3); in a.py:3",
+            f"{LOOP}: 5 rows (was 1); in a.py:3",
+            f"{SAME}: 6 rows (was 3)",
+        ),
+        (f"{LOOP}: 6 rows (was 3); Seq Scan", f"{LOOP}: 5 rows (was 1)", f"{SAME}: 6 rows (was 3); Seq Scan"),
+        (f"{LOOP}: 603 blocks (was 3)", f"{LOOP}0 ran 200 times (was 1)", None),
+        (f"{LOOP}: 603 blocks (was 3)", "", None),
+        ("GET ran 4 times (was 1)", "GET ran 3 times (was 1)", None),
+        ("+1 ms waiting", "+1 ms waiting", None),
+    ],
+)
+def test_a_statement_is_said_once_of_neighbours(text: str, before: str, said: str | None) -> None:
+    """Below the row that names it, another count of the same statement is only what it costs."""
+    assert f.continued(text, before) == (said or text)

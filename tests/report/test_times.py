@@ -238,12 +238,6 @@ def test_reproducing_keeps_the_flags_that_were_given() -> None:
     )
 
 
-def test_reproducing_leaves_out_what_the_environment_set() -> None:
-    """In CI every option is set so, most of them to their default."""
-    made = dataclasses.replace(slower(), config=(Setting(name="--services", value="docker", origin="env"),))
-    assert reproduced(made) == f"perf-gate run --against {BASE[:10]}"
-
-
 def test_reproducing_a_comparison_of_two_refs() -> None:
     """`ab` is repeated as `ab`, its changes included."""
     made = flagged(a="main", b="None", env="()", postgres="(('work_mem', '8MB'),)", redis="()")
