@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from gate import config
 from gate.dataset import forms, names
-from gate.dataset.checks import Bound, OneOf, Ordered, Present, parse
-from gate.dataset.encode import Part, pool
-from gate.dataset.fanout import Fanout, FirstOnly, Law, Mingled, Partners, Position, skew_for
-from gate.dataset.given import NO_ROWS, Rows
-from gate.dataset.roles import Facts, Role, Roles, bounds, longest, others_than
-from gate.dataset.schema import Column, ForeignKey
+from gate.dataset.checks import OneOf, Ordered, Present, parse
+from gate.dataset.encode import pool
+from gate.dataset.fanout import FirstOnly, Partners, Position
+from gate.dataset.parents import ZIPF, Parents
+from gate.dataset.roles import Facts, Role, Roles, bounds, longest
+from gate.dataset.schema import Column
 from gate.dataset.sources import (
     DAY,
     After,
@@ -35,7 +34,6 @@ from gate.dataset.sources import (
     Given,
     Growing,
     InOrder,
-    Keys,
     Later,
     Listed,
     Lognormal,
@@ -52,77 +50,40 @@ from gate.dataset.sources import (
     Sequence,
     Shuffled,
     Skewed,
-    Skipping,
     Source,
     Spaced,
     Stepped,
     Ticks,
     Uniform,
     Weighted,
-    Wrapped,
 )
 from gate.dataset.sources import Present as IsPresent
 from gate.dataset.streams import Coupled, Stream, Zipf
+from gate.dataset.surroundings import Surroundings, beyond
 from gate.dataset.texts import (
     LONGEST_CODE,
-    Code,
     Digits,
-    Hexadecimal,
     Literal,
-    OwnWord,
     Phrase,
     Piece,
-    Running,
     Span,
     Text,
     Word,
-    pattern,
 )
+from gate.dataset.wording import Wording
 from gate.dataset.words import lists
 
-_SPREAD = 1.0  # default deviation of the logarithm of a number of rows
-_STEEPEST = 1.5  # skew beyond which nearly all parents would have nothing
-ZIPF = 0.8  # default skew: the first of 300,000 parents has 1.7 % of the rows
 _BUILTIN = 16_384  # object numbers below are the same in every database
 _ELEMENTS = 4
-_LONG_HEX = 24  # this many random digits do not meet twice
 _BYTEA = 32
 _NAMED_TYPES = (*forms.INTEGERS, *forms.FLOATS, "numeric")
 _DOCUMENTS, _LEXEMES, _WORDS_SKEW = 1_000, 12, 0.9  # of a search vector
 _MOST_DISTINCT = 1_000_000  # values that are made once and kept
-_NOTHING = config.Column()
 _FOLLOWED = (Uniform, Skewed, Moments, Recent, Lognormal)
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What one table's columns need of the rest.
-
-    keys: key values of a parent's column, in the form of one's own. binary: literals in the binary
-    form of a column's type, None with a problem noted. referenced: columns that other tables refer to.
-    first: the rows that a file gives. per: how the rows follow from those of a parent (`Facts.per`), of
-    which there are `parents` at scale 1.
-    """
-
-    seed: int
-    origin: int
-    today: int
-    keys: Callable[[ForeignKey, Column], Keys]
-    binary: Callable[[Column, tuple[str | None, ...], str], Part | None]
-    referenced: frozenset[str]
-    first: Rows = NO_ROWS
-    per: config.Per | None = None
-    parents: int = 0
-
-
-_OF_A_KEY = frozenset(("nulls", "distribution", "skew", "when"))
 _OF_A_ROLE = frozenset(("nulls", "relative"))
 OF_A_UNIQUE_COLUMN = frozenset(("nulls", "relative", "length", "pattern", "low", "when", "vocabulary"))
-
-
-def _beyond(given: config.Column, honoured: frozenset[str]) -> list[str]:
-    """The keys of an override that are set and not among these."""
-    return sorted(given.model_fields_set - honoured)
 
 
 class Columns:
@@ -141,8 +102,9 @@ class Columns:
         self._built: dict[str, Source | None] = {}
         self._lists: dict[str, tuple[str, ...]] = {}
         self._open: set[str] = set()
-        self._places: dict[ForeignKey, Places | None] = {}
-        self._fanout = self._make_fanout()
+        self._parents = Parents(facts, roles, given, around, self.stream, self._refuse, self.problems)
+        self._fanout = self._parents.fanout
+        self._texts = Wording(facts, self.stream, self._refuse)
 
     def sources(self) -> tuple[tuple[str, Source], ...]:
         """The columns that COPY fills, in the table's order; others take their default."""
@@ -218,7 +180,7 @@ class Columns:
             return AllNull()
         role = self._roles.columns.get(column.name)
         if column.name in self._facts.keys:
-            return self._reference(column, given)
+            return self._parents.reference(column, given)
         if given.constant is not None or given.values is not None:
             return self._values(column, given)
         if role is not None:
@@ -246,7 +208,7 @@ class Columns:
         found: list[Condition] = []
         role, key = self._roles.columns.get(column.name), self._facts.keys.get(column.name)
         if role is not None and role.kind == "one-to-one" and key is not None and column.nullable:
-            parents, place = self._facts.parents(key), self._places.get(key)
+            parents, place = self._facts.parents(key), self._parents.places.get(key)
             if isinstance(place, Shuffled) and parents < self._facts.rows:
                 found.append(Below(place, parents))  # the others have no parent left
         for name, values in given.when.items():
@@ -367,7 +329,7 @@ class Columns:
                 return Chosen(pool([word.encode() for word in fitting[:count]]), place(count))
         if most is not None and most < LONGEST_CODE:
             count = min(count, 36**most)
-        made = Composed(self._text(column, given, unique=given.pattern is None, rows=count))
+        made = Composed(self._texts.text(column, given, unique=given.pattern is None, rows=count))
         return Chosen(made.field(Span(0, count)).joined(count), place(count))
 
     # NULLs
@@ -401,105 +363,6 @@ class Columns:
         if key is not None and self._facts.parents(key) == 0:
             return 1.0
         return names.null_share(column.name)
-
-    # Foreign keys
-
-    def _make_fanout(self) -> Fanout | None:
-        lead = self._roles.lead
-        if lead is None:
-            return None
-        if lead == self._facts.per:
-            return self._fanout_per(lead)
-        given = self._given.get(lead.columns[0], config.Column())
-        skew = 0.0 if given.distribution == "uniform" else given.skew or ZIPF
-        stream = self.stream(*lead.columns)
-        return Fanout(stream, self._facts.rows, self._facts.parents(lead), skew, self._roles.most)
-
-    def _fanout_per(self, key: ForeignKey) -> Fanout:
-        """As the table's `per` says; at scale 1 the first parent of a power law has about `max` rows.
-
-        At another scale the law is the same: among a hundredth of the parents nobody expects the hottest.
-        """
-        per, rows, parents = self._around.per, self._facts.rows, self._facts.parents(key)
-        assert per is not None  # noqa: S101 - Facts.per is made of it
-        most = min((m for m in (per.max, self._roles.most) if m is not None), default=None)
-        least = min(per.min, rows // max(parents, 1))
-        law: Law = "lognormal" if per.distribution == "lognormal" else "zipf"
-        skew = per.skew or (_SPREAD if law == "lognormal" else ZIPF)
-        if per.distribution == "uniform":
-            skew = 0.0
-        elif law == "zipf" and per.skew is None and per.max is not None and per.mean > per.min:
-            whole = max(self._around.parents, 1)
-            skew = min(skew_for(whole, (per.max - per.min) / (whole * (per.mean - per.min))), _STEEPEST)
-        return Fanout(self.stream(*key.columns), rows, parents, skew, most, least, law)
-
-    def _reference(self, column: Column, given: config.Column) -> Source | None:
-        key = self._facts.keys[column.name]
-        parents = self._facts.parents(key)
-        self._refuse(column, _beyond(given, _OF_A_KEY), f"it refers to {key.target}")
-        if given.distribution == "lognormal":
-            self._refuse(column, ["distribution = lognormal"], "zipf, uniform and sequence choose parents")
-        if key not in self._places:
-            self._places[key] = self._place(key, given)
-        place = self._places[key]
-        if isinstance(place, Shuffled) and place.parents > parents > 0:
-            place = Wrapped(place, parents)
-        return None if place is None else Reference(place, self._around.keys(key, column))
-
-    def _place(self, key: ForeignKey, given: config.Column) -> Places | None:
-        """The parent of each row; another one than that of a key which must differ and comes before."""
-        parents = self._facts.parents(key)
-        role = self._roles.columns.get(key.columns[0])
-        plain = role is None or role.kind == "partner"
-        if plain and parents > 1 and key.target != self._table.name and key != self._facts.per:
-            for other in others_than(key, self._facts):
-                if self._comes_before(other, key):
-                    if other not in self._places:
-                        self._places[other] = self._place(other, self._given.get(other.columns[0], _NOTHING))
-                    before = self._places[other]
-                    drawn = self._drawn_place(key, given, parents - 1)
-                    return None if before is None or drawn is None else Skipping(drawn, before)
-        return self._drawn_place(key, given, parents)
-
-    def _comes_before(self, other: ForeignKey, key: ForeignKey) -> bool:
-        """Which of two keys that must differ is drawn first: what a role or `per` decides, then by place."""
-
-        def rank(each: ForeignKey) -> tuple[bool, bool, int]:
-            role = self._roles.columns.get(each.columns[0])
-            decided = each == self._facts.per or (role is not None and role.kind != "partner")
-            names_ = [column.name for column in self._table.columns]
-            return not decided, role is not None, names_.index(each.columns[0])
-
-        return rank(other) < rank(key)
-
-    def _drawn_place(self, key: ForeignKey, given: config.Column, parents: int) -> Places | None:
-        stream = self.stream(*key.columns)
-        role = self._roles.columns.get(key.columns[0])
-        if key.target == self._table.name:
-            rows = self._facts.rows
-            return InOrder(rows, first=rows - 1) if role is not None else Earlier(stream)
-        if parents == 0:
-            self.problems.append(
-                f"{self._table.name}.{', '.join(key.columns)} must refer to {key.target}, which has no rows; "
-                f"set dataset.tables.{key.target}.rows, or dataset.tables.{self._table.name}.rows = 0"
-            )
-            return None
-        if role is not None and role.kind == "lead":
-            return self._fanout
-        if key == self._facts.per:
-            if role is None:
-                return Mingled(self._fanout_per(key))
-            self._refuse(
-                self._table.column(key.columns[0]), ["per"], "a unique key decides how many rows a parent has"
-            )
-        if role is not None and role.kind == "one-to-one":
-            return Shuffled(stream, max(parents, self._facts.rows))
-        skew = 0.0 if given.distribution == "uniform" else given.skew or ZIPF
-        if role is not None and role.kind == "partner" and self._fanout is not None:
-            return Partners(self._fanout, stream, parents, skew)
-        if given.distribution == "sequence":
-            return InOrder(parents)
-        return Even(stream, parents) if given.distribution == "uniform" else Popular(stream, parents, skew)
 
     # Given values
 
@@ -537,7 +400,7 @@ class Columns:
 
     def _by_role(self, column: Column, role: Role, given: config.Column) -> Source | None:
         honoured = OF_A_UNIQUE_COLUMN if role.kind == "unique" else _OF_A_ROLE
-        self._refuse(column, _beyond(given, honoured), "the column keeps the rows of a unique key apart")
+        self._refuse(column, beyond(given, honoured), "the column keeps the rows of a unique key apart")
         if role.kind == "first" and self._fanout is not None:
             return FirstOnly(self._fanout, role.inverted)
         if role.kind == "position" and self._fanout is not None:
@@ -550,7 +413,7 @@ class Columns:
         """Another value in every row."""
         rows = self._facts.rows
         if column.type in forms.TEXTS:
-            return Composed(self._text(column, given, unique=True))
+            return Composed(self._texts.text(column, given, unique=True))
         if column.type == "uuid":
             return RandomBytes(self.stream(column.name), 16, uuid=True)
         if column.type == "bytea":
@@ -651,7 +514,7 @@ class Columns:
 
     def _vectors(self, column: Column, given: config.Column) -> Source | None:
         """Search vectors of a thousand documents, one of which each row has; of the packaged words."""
-        self._refuse(column, _beyond(given, frozenset(("nulls", "when"))), "it is made of packaged words")
+        self._refuse(column, beyond(given, frozenset(("nulls", "when"))), "it is made of packaged words")
         pool_, stream = lists()["lower"], self.stream(column.name, "words")
         drawn = Zipf(len(pool_), _WORDS_SKEW).ranks(stream.uniform(0, _DOCUMENTS * _LEXEMES))
         documents = []
@@ -754,84 +617,7 @@ class Columns:
         plain = given.pattern is None and given.length is None and given.vocabulary is None
         if plain and default and names.listed(column.name) in (None, "kinds"):
             return self._listed(column, {default: 1.0}, "default")
-        return Composed(self._text(column, given, unique=False))
-
-    def _text(self, column: Column, given: config.Column, *, unique: bool, rows: int | None = None) -> Piece:
-        most = longest(column, self._facts.rules)
-        least, exact = self._shortest(column)
-        stream = self.stream(column.name)
-        rows = self._facts.rows if rows is None else rows
-        code = Code(Code.width_for(max(rows, 2)))
-        if given.pattern is not None:
-            return Text(self._pattern(column, given.pattern, rows))
-        if exact is not None:
-            lead = (code,) if unique and code.width <= exact else ()
-            rest = exact - (code.width if lead else 0)
-            return Text((), (*lead, *((Hexadecimal(stream, rest),) if rest else ())))
-        stem, suffix = names.text(column.name, self._table.name, stream, rows=rows, most=most)
-        if most is not None and fixed_width(suffix) > most:
-            stem, suffix = (*stem[:1],), ()
-        if given.length is not None:
-            stem, suffix = (self._running(stream, given, most, max(least, 1)),), ()
-        elif given.vocabulary is not None:
-            stem, suffix = (self._word(column, stream, given, most),), ()
-        elif least > 3 and not suffix:
-            stem = (Running(stream, max(2 * least, 40), most, least),)
-        if unique and not self._tells_apart(stem, suffix):
-            gap = (
-                ()
-                if most is not None and most <= code.width
-                else (Literal(b"-" if "slug" in column.name else b" "),)
-            )
-            suffix = (*gap, code)
-        return Text(stem, suffix, most)
-
-    def _running(self, stream: Stream, given: config.Column, most: int | None, least: int) -> Running:
-        """Text of the length that is asked for, within what type and checks allow."""
-        words = self._vocabulary(given)
-        if isinstance(given.length, config.Length):
-            length = given.length
-            highest = min((m for m in (length.high, most) if m is not None), default=None)
-            lowest = max(length.low, least)
-            return Running(stream, length.mean or 1, highest, lowest, length.distribution, length.skew, words)
-        return Running(stream, given.length or 1, most, least, words=words)
-
-    def _vocabulary(self, given: config.Column) -> tuple[str, ...]:
-        """The words that a text is made of; none where they are the packaged ones."""
-        if isinstance(given.vocabulary, str):
-            return lists().get(given.vocabulary, ())
-        return given.vocabulary or ()
-
-    def _word(self, column: Column, stream: Stream, given: config.Column, most: int | None) -> Piece:
-        words = self._vocabulary(given)
-        fitting = tuple(word for word in words if most is None or len(word) <= most)
-        if not fitting:
-            self._refuse(column, ["vocabulary"], f"none of its words fits {column.declared}")
-            return Literal(b"")
-        return OwnWord(stream, fitting, given.skew or 0.6)
-
-    def _pattern(self, column: Column, text: str, rows: int) -> tuple[Piece, ...]:
-        pieces = pattern(text, self.stream(column.name), rows)
-        for piece in pieces:
-            if isinstance(piece, Code) and (piece.width > LONGEST_CODE or 36**piece.width < rows):
-                need = Code.width_for(max(rows, 2))
-                self._refuse(column, [f"{{code:{piece.width}}}"], f"{rows:,} rows need {{code:{need}}}")
-        return pieces
-
-    def _tells_apart(self, stem: tuple[Piece, ...], suffix: tuple[Piece, ...]) -> bool:
-        long_hex = any(isinstance(piece, Hexadecimal) and piece.width >= _LONG_HEX for piece in stem)
-        return long_hex or any(isinstance(piece, Code) for piece in suffix)
-
-    def _shortest(self, column: Column) -> tuple[int, int | None]:
-        """(fewest characters, exact number of characters) by the checks."""
-        least, exact = 0, None
-        for rule in self._facts.rules:
-            if isinstance(rule, Bound) and rule.length and rule.column == column.name:
-                if rule.comparison == "=":
-                    exact = int(rule.value)
-                elif rule.comparison in (">", ">="):
-                    least = max(least, int(rule.value) + (rule.comparison == ">"))
-        return least, exact
+        return Composed(self._texts.text(column, given, unique=False))
 
     def _document(self, column: Column, given: config.Column) -> Source | None:
         """A small JSON object of the kind applications keep; `length` adds running text."""
@@ -850,7 +636,7 @@ class Columns:
             Phrase(stream.sub("tags"), "lower", 1, 3, b'", "'),
         ]
         if given.length is not None:
-            text = self._running(stream.sub("text"), given, None, 1)
+            text = self._texts.running(stream.sub("text"), given, None, 1)
             pieces += [Literal(b'"], "text": "'), text, Literal(b'"}')]
         else:
             pieces.append(Literal(b'"]}'))
@@ -938,14 +724,6 @@ class Columns:
                 source = self._plain(other)
                 return source if isinstance(source, Packed) else None
         return None
-
-
-def fixed_width(pieces: tuple[Piece, ...]) -> int:
-    """Characters of codes and literals."""
-    widths = (
-        len(piece.text) if isinstance(piece, Literal) else getattr(piece, "width", 0) for piece in pieces
-    )
-    return sum(widths)
 
 
 def literal(value: config.Scalar) -> str:

@@ -12,26 +12,24 @@ import datetime
 import difflib
 import math
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from gate import config, db
 from gate.dataset import forms, given, partitions
 from gate.dataset.checks import Different, Ordered, Rule, rules
-from gate.dataset.columns import OF_A_UNIQUE_COLUMN, Columns, Surroundings
+from gate.dataset.columns import OF_A_UNIQUE_COLUMN, Columns
 from gate.dataset.encode import Part, pool
 from gate.dataset.fanout import capacity
 from gate.dataset.given import NO_ROWS, Rows
+from gate.dataset.keys import GeneratedKeys, StoredKeys, sent
+from gate.dataset.misfits import misfits
 from gate.dataset.rehearsal import CHUNK, Filled, rehearse
 from gate.dataset.roles import Facts, Roles, assign
 from gate.dataset.schema import Column, ForeignKey, Schema, Table, contents, digest, quoted, reflect, said
 from gate.dataset.sources import Dependent, Given, Keys, Listed, Nullable, Packed, Sequence, Source
-from gate.dataset.streams import Integers
-from gate.dataset.texts import Span
-from gate.dataset.words import lists
+from gate.dataset.surroundings import Surroundings
 from gate.errors import ConfigError
 from gate.model import PostgresServer
 
@@ -274,7 +272,7 @@ class _Planner:
                 if column not in columns:
                     self.problems.append(f"{where}: {_unknown('column', column, columns)}")
                 else:
-                    self.problems += [f"{where}: {text}" for text in _misfits(columns[column], override)]
+                    self.problems += [f"{where}: {text}" for text in misfits(columns[column], override)]
 
     # Rows
 
@@ -491,14 +489,14 @@ class _Planner:
         """Values of the referenced column, in the form of the referring one."""
         theirs = key.target_columns[key.columns.index(column.name)]
         if key.target in self.left:
-            return _StoredKeys(self._existing(key, theirs, column))
-        return _GeneratedKeys(lambda: self._filled[key.target], theirs, forms.pack(column))
+            return StoredKeys(self._existing(key, theirs, column))
+        return GeneratedKeys(lambda: self._filled[key.target], theirs, forms.pack(column))
 
     def _existing(self, key: ForeignKey, theirs: str, column: Column) -> Part:
         order = ", ".join(quoted(name) for name in key.target_columns)
         source = self._schema.table(key.target).quoted
         statement = f"SELECT {quoted(theirs)}::{column.cast} FROM {source} ORDER BY {order}"  # noqa: S608
-        return pool(_raw(self._conn, statement, None))
+        return pool(sent(self._conn, statement, None))
 
     def _binary(self, table: Table, column: Column, values: tuple[str | None, ...], what: str) -> Part | None:
         """Literals as the server itself would send them, so that every type can be given."""
@@ -506,63 +504,13 @@ class _Planner:
             f"SELECT v::{column.cast} FROM unnest(%s::text[]) WITH ORDINALITY AS u(v, place) ORDER BY place"  # noqa: S608
         )
         try:
-            return pool(_raw(self._conn, statement, [list(values)]))
+            return pool(sent(self._conn, statement, [list(values)]))
         except db.Error as error:
             where = f"dataset.tables.{table.name}.columns.{column.name}.{what}"
             if what == "csv":
                 where = f"dataset.tables.{table.name}.csv: {column.name}"
             self.problems.append(f"{where}: {said(error)}")
             return None
-
-
-@dataclass(frozen=True, slots=True)
-class _StoredKeys:
-    """Keys of rows that were there before."""
-
-    stored: Part
-
-    def take(self, places: Integers) -> Part:
-        return self.stored.take(places)
-
-
-class _GeneratedKeys:
-    """Keys of a generated table. Numbered ones are computed; others are made once and kept."""
-
-    def __init__(self, table: Callable[[], Filled], column: str, pack: forms.Pack | None) -> None:
-        self._table = table
-        self._column = column
-        self._pack = pack
-        self._kept: Part | None = None
-
-    def take(self, places: Integers) -> Part:
-        source = dict(self._table().columns)[self._column]
-        if isinstance(source, Packed) and self._pack is not None and isinstance(source.source, Sequence):
-            return self._pack(places * source.source.step + source.source.first)
-        if self._kept is None:
-            self._kept = self._made(source)
-        return self._kept.take(places)
-
-    def _made(self, source: Source) -> Part:
-        span = Span(0, self._table().rows)
-        if isinstance(source, Packed) and self._pack is not None:
-            return self._pack(source.numbers(span))
-        if isinstance(source, Given) and self._pack is not None and source.whole is not None:
-            later = Span(min(len(source.whole), span.stop), span.stop)
-            if not later.count:
-                return self._pack(source.whole[: span.stop])
-            if isinstance(source.rest, Packed):
-                numbers = source.rest.numbers(later).astype(np.int64)
-                return self._pack(np.concatenate((source.whole, numbers)))
-        return source.field(span).joined(span.count)
-
-
-def _raw(conn: db.Connection, statement: str, parameters: list[list[str | None]] | None) -> list[bytes]:
-    """The first column of a result in binary form, as the server sends it."""
-    with conn.cursor(binary=True) as cursor:
-        cursor.execute(statement.encode(), parameters)
-        result = cursor.pgresult
-        assert result is not None  # noqa: S101 - psycopg has one after every execute
-        return [result.get_value(row, 0) or b"" for row in range(result.ntuples)]
 
 
 def _about_column(rule: Rule, name: str) -> Rule:
@@ -603,55 +551,6 @@ def _key_to(table: Table, per: config.Per) -> ForeignKey | None:
 def _unknown(what: str, name: str, known: Mapping[str, object]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"the migrated database has no {what} {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-
-
-def _misfits(column: Column, given: config.Column) -> Iterator[str]:
-    """What an override asks that its column cannot be."""
-    if column.generated:
-        yield "the server computes this column; remove the override"
-    if given.nulls and not column.nullable:
-        yield "nulls: the column is NOT NULL"
-    if given.pattern is not None and column.type not in forms.TEXTS:
-        yield f"pattern: only text columns have one, this is {column.declared}"
-    if given.relative and column.type not in forms.TIMES:
-        yield f"relative: only dates and timestamps have it, this is {column.declared}"
-    yield from _misfits_of_kind(column, given)
-    dated = column.type in forms.TIMES
-    if given.low is not None and given.high is not None and (given.low < given.high) is dated:
-        order = "low is the furthest back, so it must not be below high" if dated else "low is above high"
-        if given.low != given.high:
-            yield f"low = {given.low:g}, high = {given.high:g}: {order}"
-    if isinstance(given.values, dict) and sum(given.values.values()) <= 0:
-        yield "values: the weights must sum to more than 0"
-    if given.values is not None and not len(given.values):
-        yield "values: name at least one"
-
-
-def _misfits_of_kind(column: Column, given: config.Column) -> Iterator[str]:
-    """What is asked of a column of another type, or twice over."""
-    is_text, is_time = column.type in forms.TEXTS, column.type in forms.TIMES
-    is_number = column.type in (*forms.INTEGERS, *forms.FLOATS, "numeric")
-    if given.vocabulary is not None and not is_text:
-        yield f"vocabulary: only text columns have one, this is {column.declared}"
-    if isinstance(given.vocabulary, str) and given.vocabulary not in lists():
-        yield f"vocabulary: there is no list {given.vocabulary!r}; there are {', '.join(sorted(lists()))}"
-    if isinstance(given.vocabulary, tuple) and given.length and not "".join(given.vocabulary).isascii():
-        yield "vocabulary: words of running text must be ASCII"
-    if given.distribution == "recent" and not is_time:
-        yield f'distribution = "recent": only dates and timestamps have it, this is {column.declared}'
-    if given.follows is not None and not (is_time or is_number):
-        yield f"follows: only numbers and times can, this is {column.declared}"
-    if given.follows is not None and given.distribution == "sequence":
-        yield "follows: a sequence follows nothing"
-    if given.after is not None and is_time and given.low is not None:
-        yield f"low: {given.after} is what this column comes after"
-    ways = [
-        name
-        for name in ("constant", "values", "after", "distinct", "follows")
-        if getattr(given, name) is not None
-    ]
-    if len(ways) > 1:
-        yield f"{' and '.join(ways)} exclude each other"
 
 
 def _size(table: Table, filled: Filled, widths: Mapping[str, float]) -> int:
