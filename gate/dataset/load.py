@@ -43,13 +43,21 @@ class _Object:
     what: str
 
 
-def build(server: PostgresServer, database: str, plan: DataPlan, *, notify: Notify) -> Template:
+def build(
+    server: PostgresServer,
+    database: str,
+    plan: DataPlan,
+    *,
+    over: frozenset[str] = frozenset(),
+    notify: Notify,
+) -> Template:
     """Generate and load every row, then seal the database as the template of `plan.key`.
 
-    The database loses its name. Raises EnvironmentFailure naming the table or constraint and the
-    server's message; what is half filled then keeps its name and is no template.
+    The database loses its name. over: tables that may hold rows, which are removed. Raises EnvironmentFailure
+    naming the table or constraint and the server's message; what is half filled then keeps its name and is
+    no template.
     """
-    loaded = [table for table in plan.tables if table.rows]
+    loaded = _concerned(plan, over)
     try:
         with db.connect(server, database) as conn:
             digests = _loaded(conn, loaded, notify)
@@ -92,7 +100,7 @@ def fill(
     to the filled ones. Raises EnvironmentFailure, with everything as it was, where a table holds rows after
     all, or the server refuses.
     """
-    loaded = [table for table in plan.tables if table.rows]
+    loaded = _concerned(plan, over)
     try:
         with db.connect(server, database) as conn, conn.transaction():
             _locked(conn, loaded, over)
@@ -105,6 +113,11 @@ def fill(
     finally:
         shuffled.cache_clear()
     return tuple(digests)
+
+
+def _concerned(plan: DataPlan, over: frozenset[str]) -> list[Filled]:
+    """What gets rows, and what loses those it has."""
+    return [table for table in plan.tables if table.rows or table.name in over]
 
 
 def _locked(conn: db.Connection, tables: list[Filled], over: frozenset[str]) -> None:
@@ -135,7 +148,12 @@ def _loaded(
     attached = [] if ours else [row[0] for row in conn.execute(_ATTACHED, (names,) * 5).fetchall()]
     for item in reversed(objects):
         _run(conn, item.drop, item.what)
-    digests = [(table.name, table.rows, _fill(conn, table, notify)) for table in tables]
+    digests = []
+    for table in tables:
+        if table.rows:
+            digests.append((table.name, table.rows, _fill(conn, table, notify)))
+        else:
+            conn.execute(f"TRUNCATE {table.quoted}".encode())
     # Constraints are checked under the rules the application lives with.
     for statement in triggers:
         conn.execute(statement.encode())

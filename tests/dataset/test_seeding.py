@@ -166,6 +166,40 @@ def test_the_digest_is_the_same_in_every_build_and_chunk(server, migrated, seed,
     assert again.digest == first.digest
 
 
+SHARED = """
+CREATE TABLE people (id serial PRIMARY KEY, email text NOT NULL UNIQUE);
+CREATE TABLE letters (id bigserial PRIMARY KEY, sender integer NOT NULL REFERENCES people (id), body text);
+CREATE INDEX letters_sender ON letters (sender);
+CREATE TABLE officers (id serial PRIMARY KEY, person_id integer NOT NULL REFERENCES people (id));
+CREATE TABLE kinds (code text PRIMARY KEY);
+INSERT INTO kinds VALUES ('a'), ('b');
+"""
+
+
+def test_a_share_is_made_of_a_clone_of_the_whole_as_of_an_empty_database(server, migrated, seed, spec, quiet):
+    """Nothing needs to be migrated twice: digests, rows and constraints are those of a fresh database.
+
+    Of officers the whole has one and the share none.
+    """
+    officers = {"per": {"table": "people", "mean": 0.03}}
+    wanted = spec(tables={"people": {"rows": 40}, "letters": {"rows": 2_000}, "officers": officers})
+    whole = seed(migrated("whole", SHARED), wanted)
+    over = frozenset(name for name, _, _ in whole.tables)
+    assert over == {"people", "letters", "officers"}
+    migrated("fresh", SHARED)
+    dataset.clone(server, whole, "share")
+    found = []
+    for name, emptied in (("fresh", frozenset()), ("share", over)):
+        plan = dataset.describe(server, name, wanted, scale=0.25, over=emptied)
+        template = dataset.build(server, name, plan, over=emptied, notify=quiet)
+        with dataset.cloned(server, template, "copy") as copy, db.connect(server, copy) as conn:
+            counts = [rows(conn, f"SELECT count(*) FROM {table}") for table in (*sorted(over), "kinds")]
+            found.append((template.tables, counts, definitions(conn)))
+        dataset.drop(server, template.database)
+    assert found[0] == found[1]
+    assert found[0][1] == [[(500,)], [(0,)], [(10,)], [(2,)]]
+
+
 def test_a_new_column_or_table_elsewhere_changes_no_other_column(server, migrated, spec):
     """Streams belong to (seed, table, column): values of what was there before stay."""
     wanted = spec(default_rows=300)
