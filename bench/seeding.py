@@ -4,8 +4,9 @@
 
 Parts: load (6.1 million rows: users, songs, playlist_songs, with their keys and indexes: generated and
 streamed; COPY BINARY and text from prepared files followed by the same constraints; pgbench -i of as many
-bytes), rows (single statements: INSERT of 1,000 rows and executemany, into a table without indexes), cache
-(a clone, and a second start from the saved data directory), digests (chunks of 10,000 and a million rows),
+bytes), rows (single statements: INSERT of 1,000 rows and executemany, and SQLAlchemy and Faker where they
+are installed, into a table without indexes), cache (a clone, a second start from the saved data directory,
+and that directory compressed), digests (chunks of 10,000 and a million rows, one table and two at a time),
 memory (20 million rows, in a process of its own). Rounds of `load` take turns; medians, and the median of
 the rounds' ratios. The server is the embedded one, with its psql and pgbench.
 """
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import hashlib
+import importlib
 import os
 import re
 import statistics
@@ -22,14 +25,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from bench import _runs as runs
 from gate import config, dataset, db, services
 from gate.dataset import encode, load
+from gate.dataset.rehearsal import Filled
 from gate.model import PostgresServer
+from gate.services import snapshot
 from gate.services.account import choose_account
 from gate.services.embedded import find_programs
 
@@ -65,6 +74,7 @@ CREATE INDEX playlist_songs_song ON playlist_songs (song_id);
 TABLES = {"users": 100_000, "songs": 1_000_000, "playlist_songs": 5_000_000}
 SPEC = config.Dataset.model_validate({"tables": {name: {"rows": rows} for name, rows in TABLES.items()}})
 _FEW = 100_000  # rows of the slow ways
+_FEWER = 20_000  # of the slowest
 _MEMORY_ROWS = 20_000_000
 _FORMATS = {"binary": "(FORMAT binary, FREEZE)", "text": "(FORMAT text, FREEZE)"}
 
@@ -131,7 +141,7 @@ def measured(running: services.Running, scratch: Path, options: argparse.Namespa
     plan = planned(server, options.scale)
     programs = Programs(server, find_programs(choose_account()).postgres.parent)
     if "digests" in options.only:
-        digests(plan)
+        digests(server, plan)
     template = None
     if "load" in options.only:
         template = loaded(programs, plan, scratch, options.rounds)
@@ -293,7 +303,8 @@ def single_rows(programs: Programs, plan: dataset.DataPlan, scratch: Path) -> No
     """Rows per second into one table without keys and indexes, of ways that send statements."""
     server = programs.server
     table = next(table for table in plan.tables if table.name == "playlist_songs")
-    names = ", ".join(name for name, _ in table.columns)
+    columns = [name for name, _ in table.columns]
+    names = ", ".join(columns)
     database = fresh(server, "rows")
     path = scratch / "rows.binary"
     path.write_bytes(encode.HEADER + b"".join(part for part, _ in load.encoded(table)) + encode.TRAILER)
@@ -319,16 +330,16 @@ def single_rows(programs: Programs, plan: dataset.DataPlan, scratch: Path) -> No
             for rows, _ in load._ahead(table):
                 out.write(rows)
             out.write(encode.TRAILER)
-        places = ", ".join(["%s"] * len(table.columns))
         bare()
-        with timed(found, "INSERT of 1,000 rows each", len(few)), conn.transaction():
-            for start in range(0, len(few), 1_000):
-                batch = few[start : start + 1_000]
-                statement = f"INSERT INTO bare ({names}) VALUES " + ", ".join([f"({places})"] * len(batch))
-                conn.execute(statement.encode(), [value for row in batch for value in row])
-        bare()
-        with timed(found, "executemany", len(few)), conn.transaction():
-            conn.cursor().executemany(f"INSERT INTO bare ({names}) VALUES ({places})".encode(), few)
+        statements = by_statements(conn, columns)
+        for way, send in (statements | by_sqlalchemy(server.url(database), columns)).items():
+            bare()
+            with timed(found, way, len(few)):
+                send(few)
+        for way, make in by_faker(plan).items():
+            bare()
+            with timed(found, f"{way}, {MANY}", _FEWER):
+                statements[MANY](make(_FEWER))
     dataset.drop(server, database)
     best = found[0][1] / found[0][2]
     print("\nplaylist_songs alone, without keys and indexes\n")
@@ -337,6 +348,90 @@ def single_rows(programs: Programs, plan: dataset.DataPlan, scratch: Path) -> No
         for way, count, seconds in found
     ]
     print(runs.table(("way", "rows", "rows/s", "time by COPY BINARY's"), rows))
+
+
+Rows = Sequence[tuple[Any, ...]]
+Ways = dict[str, Callable[[Rows], object]]
+MANY = "executemany"
+
+
+def by_statements(conn: db.Connection, columns: Sequence[str]) -> Ways:
+    """Without a library; all in one transaction."""
+    insert = f"INSERT INTO bare ({', '.join(columns)}) VALUES "
+    places = f"({', '.join(['%s'] * len(columns))})"
+
+    def thousands(rows: Rows) -> None:
+        with conn.transaction():
+            for start in range(0, len(rows), 1_000):
+                batch = rows[start : start + 1_000]
+                statement = insert + ", ".join([places] * len(batch))
+                conn.execute(statement.encode(), [value for row in batch for value in row])
+
+    def many(rows: Rows) -> None:
+        with conn.transaction():
+            conn.cursor().executemany((insert + places).encode(), rows)
+
+    return {"INSERT of 1,000 rows each": thousands, MANY: many}
+
+
+def by_sqlalchemy(url: str, columns: Sequence[str]) -> Ways:
+    """By its Core, and by objects of its ORM; the same psycopg below. Nothing where it is not installed."""
+    if (sqlalchemy := library("sqlalchemy")) is None:
+        return {}
+    orm = importlib.import_module("sqlalchemy.orm")
+    quiet = {"options": "-c pg_stat_statements.track=none"}  # as for our own connections
+    address = url.replace("postgresql:", "postgresql+psycopg:", 1)
+    engine = sqlalchemy.create_engine(address, connect_args=quiet, poolclass=sqlalchemy.NullPool)
+    table = sqlalchemy.Table("bare", sqlalchemy.MetaData(), autoload_with=engine)
+
+    class Row:
+        pass
+
+    # A mapping needs a key, which the table has not; the first two columns are one elsewhere.
+    orm.registry().map_imperatively(Row, table, primary_key=[table.c[name] for name in columns[:2]])
+
+    def core(rows: Rows) -> None:
+        with engine.begin() as conn:
+            conn.execute(table.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
+
+    def objects(rows: Rows) -> None:
+        with orm.Session(engine) as session:
+            session.add_all([Row(**dict(zip(columns, row, strict=True))) for row in rows])
+            session.commit()
+
+    version = sqlalchemy.__version__
+    return {f"SQLAlchemy {version}, `insert()`": core, f"SQLAlchemy {version}, `add_all()`": objects}
+
+
+def by_faker(plan: dataset.DataPlan) -> dict[str, Callable[[int], Rows]]:
+    """Rows of playlist_songs as a script with Faker makes them. Nothing where it is not installed."""
+    if (faker := library("faker")) is None:
+        return {}
+    counts = {table.name: table.rows for table in plan.tables}
+    fake = faker.Faker()
+    fake.seed_instance(1)
+
+    def make(count: int) -> Rows:
+        return [
+            (
+                fake.random_int(1, counts["users"]),
+                fake.random_int(0, 49),
+                fake.random_int(1, counts["songs"]),
+                fake.date_time_between("-2y", "now", tzinfo=datetime.UTC),
+            )
+            for _ in range(count)
+        ]
+
+    return {f"Faker {faker.VERSION}": make}
+
+
+def library(name: str) -> ModuleType | None:
+    """What only this measures, so that nothing else needs it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        print(f"{name} is not installed, and is left out: pip install -e '.[bench]'")
+        return None
 
 
 @contextmanager
@@ -380,14 +475,54 @@ def cached(
     print(
         f"\n{size / 1e6:,.0f} MB: saved in {saved:.2f} s; a second start is ready in {ready - started:.2f} s,"
     )
-    print(f"of which {parts}; a clone {statistics.median(clones[1:]):.2f} s, the first {clones[0]:.2f} s")
+    print(f"of which {parts}; a clone {statistics.median(clones[1:]):.2f} s, the first {clones[0]:.2f} s\n")
+    compressed(found, Path(running.data_place))
+
+
+def compressed(saved: Path, near: Path) -> None:
+    """A saved data directory brought back from files as they are, and from compressed ones.
+
+    near: on the file system that the servers' data lies on. Everything is in memory, as after a download.
+    """
+    ways: list[tuple[str, Callable[[bytes], bytes], Callable[[bytes], bytes]]] = [
+        ("zlib, level 1", lambda data: zlib.compress(data, 1), zlib.decompress)
+    ]
+    if zstd := library("zstandard"):
+        ways.append(
+            (f"zstd {zstd.__version__}, level 1", zstd.ZstdCompressor(level=1).compress, zstd.decompress)
+        )
+    files = [path for path in saved.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    with (
+        tempfile.TemporaryDirectory(dir=near) as place,
+        tempfile.TemporaryDirectory(dir=saved.parent) as packed,
+    ):
+        started = time.perf_counter()
+        snapshot.copy(saved, Path(place) / "data")
+        found = [("as they are", f"{size / 1e6:,.0f}", "-", f"{time.perf_counter() - started:.2f}")]
+        for way, pack, unpack in ways:
+            started = time.perf_counter()
+            for number, path in enumerate(files):
+                Path(packed, str(number)).write_bytes(pack(path.read_bytes()))
+            took = time.perf_counter() - started
+            total = sum(path.stat().st_size for path in Path(packed).iterdir())
+            started = time.perf_counter()
+            for number, _ in enumerate(files):
+                Path(place, str(number)).write_bytes(unpack(Path(packed, str(number)).read_bytes()))
+                Path(place, str(number)).unlink()
+            back = time.perf_counter() - started
+            found.append((way, f"{total / 1e6:,.0f}", f"{took:.2f}", f"{back:.2f}"))
+    print(runs.table(("files in the cache", "MB", "compressed, s", "brought back, s"), found))
 
 
 # What must not depend on anything
 
 
-def digests(plan: dataset.DataPlan) -> None:
-    """The same bytes from chunks of 10,000 and of a million rows; seconds of generating alone."""
+def digests(server: PostgresServer, plan: dataset.DataPlan) -> None:
+    """The same bytes from chunks of 10,000 and of a million rows, and of one and of two tables at a time.
+
+    Seconds of generating alone, and of loading without keys and indexes.
+    """
     found = {}
     for chunk in (10_000, 1_000_000):
         started = time.perf_counter()
@@ -397,10 +532,33 @@ def digests(plan: dataset.DataPlan) -> None:
             for _, stable in load.encoded(dataclasses.replace(table, chunk=chunk)):
                 state.update(stable)
             each.append((table.name, table.rows, state.hexdigest()))
-        found[chunk] = dataset.digest_of(each)
-        seconds = time.perf_counter() - started
-        print(f"chunks of {chunk:,}: {found[chunk]}, generated in {seconds:.2f} s by one thread")
+        name = f"chunks of {chunk:,}"
+        found[name] = dataset.digest_of(each)
+        print(f"{name}: {found[name]}, generated in {time.perf_counter() - started:.2f} s by one thread")
+    for count in (1, 2):
+        name = f"tables at a time: {count}"
+        found[name], seconds = side_by_side(server, plan, count)
+        print(f"{name}: {found[name]}, loaded in {seconds:.2f} s")
     assert len(set(found.values())) == 1, "the digests differ"
+
+
+def side_by_side(server: PostgresServer, plan: dataset.DataPlan, count: int) -> tuple[str, float]:
+    """(digest, seconds) of the rows alone, so many tables at a time, each with threads and a connection."""
+    database = fresh(server, "beside")
+    with db.connect(server, database) as conn:
+        for item in reversed(load._objects(conn, [table.quoted for table in plan.tables])):
+            conn.execute(item.drop.encode())
+
+    def one(table: Filled) -> tuple[str, int, str]:
+        with db.connect(server, database) as own:
+            return table.name, table.rows, load._fill(own, table, lambda _: None)
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(count) as pool:
+        each = list(pool.map(one, sorted(plan.tables, key=lambda table: -table.rows)))
+    seconds = time.perf_counter() - started
+    dataset.drop(server, database)
+    return dataset.digest_of(sorted(each)), seconds
 
 
 def memory(scratch: Path, scale: float) -> None:
