@@ -120,7 +120,7 @@ class Checkout:
         fixed = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
         try:
             return subprocess.run(
-                ["git", "-C", str(self.root), *arguments],
+                ["git", "-C", str(self.root), *_TIDY_LATER, *arguments],
                 env={**self.environ, **fixed, **(extra or {})},
                 input=stdin,
                 capture_output=True,
@@ -176,18 +176,20 @@ def commit_baselines(
             raise PublishError(
                 f"git could not push to {branch}", where=f"git push {remote.url}", tail=_tail(refused)
             )
+        # Before the fetch: what others push while we wait is then in it, and need not be lost to again.
+        pause(random.uniform(0, PAUSE))  # noqa: S311 - parts racers, guards nothing
         tip = checkout.fetch(remote, branch)
         if not checkout.before(own.measured, tip):
             return Update(action="moved", files=files)  # history was rewritten; these values are nobody's
         commit = applied(checkout, own, tip)
         if not commit:
             return Update(action="moved", files=files)
-        pause(random.uniform(0, PAUSE))  # noqa: S311 - parts racers, guards nothing
     raise PublishError(
         f"{branch} moved on {TRIES} times while baselines were pushed", hint="run the job again"
     )
 
 
+_TIDY_LATER = ("-c", "maintenance.auto=false", "-c", "gc.auto=0")  # the job's checkout ends with it
 _AUTHOR = ("-c", f"user.name={NAME}", "-c", f"user.email={EMAIL}", "-c", "commit.gpgsign=false")
 
 

@@ -86,6 +86,7 @@ def serving(root: Path, rights: Callable[[], Rights]) -> Iterator[GitServer]:
     state = GitServer(root=root, rights=rights)
     state.bare.parent.mkdir(parents=True)
     git(root, "init", "--quiet", "--bare", "-b", "main", str(state.bare))
+    git(state.bare, "config", "receive.autogc", "false")
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"state": state}))
     server.daemon_threads = True
     state.url = f"http://127.0.0.1:{server.server_port}"

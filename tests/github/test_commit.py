@@ -148,6 +148,24 @@ def test_branch_that_moved_on_gets_the_update_on_top(server: GitServer) -> None:
     assert server.git("rev-list", "--count", "main") == "3"
 
 
+def test_what_others_push_while_we_wait_is_not_lost_to_again(server: GitServer) -> None:
+    """The wait between two tries comes before the branch is looked at, so that one wait is enough."""
+    another(server, "other", {"app.py": "newer\n"})
+    (server.root / "work" / FILE).write_text("2\n")
+    waits: list[float] = []
+
+    def pause(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 1:
+            another(server, "third", {"app.py": "newest\n"})
+
+    made = commit_baselines(
+        checkout(server), "baselines", branch="main", remote=remote_of(server), pause=pause
+    )
+    assert (made.action, len(waits)) == ("pushed", 1)
+    assert server.git("show", "main:app.py") == "newest"
+
+
 def test_working_tree_stays_as_it_was(server: GitServer) -> None:
     """What is applied on top of newer code is no checkout of it: no stranger's file appears here."""
     another(server, "other", {"app.py": "newer\n", "new.py": "x\n"})
