@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 
 from gate.explain.growth import grown
-from gate.explain.words import brief, holds, longer, number, place, plural
+from gate.explain.words import brief, holds, longer, number, place, plural, reads
 from gate.model import (
     CPU,
     MEMORY_GROWTH,
@@ -108,7 +107,8 @@ def indexed(
     """The cause with the new indexes that what a case writes has to be entered into."""
     if row.outcome not in WORSE or row.metric not in (SQL_BLOCKS.name, SQL_WAL_RECORDS.name) or seen is None:
         return found
-    written = {_reads(s)[1] for s in seen.statements if _reads(s)[0] in ("insert", "update", "delete")}
+    doing = [reads(s.text) for s in seen.statements]
+    written = {table for verb, table in doing if verb in ("insert", "update", "delete")}
     new = [f"{index.name} on {table}" for table in sorted(written) for index in indexes.get(table, ())]
     if not new:
         return found
@@ -281,20 +281,13 @@ def _pairs(
     gone = [before[key] for key in sorted(before.keys() - after.keys())]
     for key in sorted(after.keys() - before.keys()):
         new = after[key]
-        old = next((s for s in gone if s.calls == new.calls and _reads(s) == _reads(new)), None)
+        old = next((s for s in gone if s.calls == new.calls and reads(s.text) == reads(new.text)), None)
         if old is None:
             pairs.append((None, new))
         else:
             gone.remove(old)
             pairs.append((old, new))
     return [*pairs, *((old, None) for old in gone)]
-
-
-def _reads(statement: Statement) -> tuple[str, str]:
-    """The verb and the first table of a statement."""
-    text = statement.text.lower()
-    table = re.search(r"\b(?:from|into|update)\s+([\w.\"]+)", text)
-    return text.split(" ", 1)[0], table[1] if table else ""
 
 
 def _commands(base: Evidence, head: Evidence) -> list[Difference]:

@@ -10,9 +10,10 @@ import functools
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gate.explain.words import reads
 from gate.model import PlanChange
 
 
@@ -130,15 +131,37 @@ def changed(before: Iterable[QueryPlan], after: Iterable[QueryPlan]) -> tuple[Pl
     """The statements of both sides whose shapes are not the same, sorted by fingerprint.
 
     Of a statement with several shapes, the most frequent that only one side has is shown. A statement
-    that only one side has is no change of a plan.
+    that only one side has is beside the one it was rewritten from, where its tables are read, joined or
+    sorted in another way; otherwise it is no change of a plan.
     """
     was, now = _by_statement(before), _by_statement(after)
     found = []
     for fingerprint in sorted(was.keys() & now.keys()):
         old, new = was[fingerprint], now[fingerprint]
         if {plan.tree for plan in old} != {plan.tree for plan in new}:
-            found.append(_change(_telling(old, new), _telling(new, old), sum(plan.calls for plan in new)))
-    return tuple(found)
+            found.append(_change(_telling(old, new), _telling(new, old), _calls(new)))
+    for old, new in _rewritten(was, now):
+        if len(old) == len(new) == 1 and any(_clauses(*old, *new)):
+            found.append(_change(*old, *new, _calls(new)))
+    return tuple(sorted(found, key=lambda change: change.fingerprint))
+
+
+def _calls(plans: Iterable[QueryPlan]) -> int:
+    return sum(plan.calls for plan in plans)
+
+
+def _rewritten(
+    was: Mapping[str, list[QueryPlan]], now: Mapping[str, list[QueryPlan]]
+) -> Iterator[tuple[list[QueryPlan], list[QueryPlan]]]:
+    """A statement that is gone and one that is new, of the same verb and table, executed as often."""
+    gone = [was[fingerprint] for fingerprint in sorted(was.keys() - now.keys())]
+    for fingerprint in sorted(now.keys() - was.keys()):
+        new = now[fingerprint]
+        wanted = reads(new[0].text), _calls(new)
+        old = next((plans for plans in gone if (reads(plans[0].text), _calls(plans)) == wanted), None)
+        if old is not None:
+            gone.remove(old)
+            yield old, new
 
 
 def _by_statement(plans: Iterable[QueryPlan]) -> dict[str, list[QueryPlan]]:

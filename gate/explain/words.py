@@ -8,6 +8,13 @@ import re
 from gate.model import MEMORY_GROWTH, Gain, Holding
 
 
+def reads(text: str) -> tuple[str, str]:
+    """The verb and the first table of a statement: what one that was rewritten still has."""
+    lower = text.lower()
+    table = re.search(r"\b(?:from|into|update)\s+([\w.\"]+)", lower)
+    return lower.split(" ", 1)[0], table[1] if table else ""
+
+
 def longer(gain: Gain) -> str:
     """ "library/lyrics.py:57 themes: +0.31 ms of processor time (in re.compile)"."""
     computes = gain.cpu >= gain.wait

@@ -414,6 +414,39 @@ def test_equal_shapes_are_no_change():
     assert changed([one], [other, other, alone]) == ()
 
 
+LIKE = "SELECT title FROM songs WHERE lower(title) LIKE $1"
+ILIKE = "SELECT title FROM songs WHERE title ILIKE $1"
+
+
+def test_a_rewritten_statement_is_beside_what_it_was():
+    """It reads the same table as often, in another way."""
+    before = planned(by_index("songs", "ix_title", Filter="(lower(title) ~~ 'a%'::text)"), text=LIKE)
+    after = planned(scan("songs", Filter="(title ~~* 'a%'::text)", rows=9.0), text=ILIKE)
+    (change,) = changed([before], [after])
+    assert change.text == after.text
+    assert change.sentence == "Index Scan using ix_title on songs became Seq Scan on songs (9 rows read)"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        # Its conditions alone are what was rewritten.
+        ([planned(scan("songs"), text=LIKE)], [planned(scan("songs", Filter="(a = 1)"), text=ILIKE)]),
+        # Another table, or another number of executions: a new statement.
+        ([planned(scan("albums"), text="SELECT 1 FROM albums")], [planned(scan("songs"), text=ILIKE)]),
+        ([planned(by_index("songs", "ix"), text=LIKE)], [planned(scan("songs"), text=ILIKE)] * 2),
+        # More than one shape may come back by itself.
+        (
+            [planned(by_index("songs", "ix"), text=LIKE), planned(scan("songs"), text=LIKE)],
+            [planned(scan("songs"), text=ILIKE)] * 2,
+        ),
+    ],
+)
+def test_a_statement_that_replaces_none_is_no_change_of_a_plan(before, after):
+    """Nor one that is read as before."""
+    assert changed(before, after) == ()
+
+
 def test_of_several_shapes_the_new_one_is_shown_with_its_share():
     """What both sides do is no news."""
     seq, index = planned(scan("songs")), planned(by_index("songs", "ix"))
