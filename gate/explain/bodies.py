@@ -1,4 +1,4 @@
-"""Which part of an answer has grown: the keys of JSON, the elements of HTML.
+"""Which part of an answer has grown: the keys of JSON, the elements of HTML, the lines of a text.
 
 Pure, from one answer of either side to the same request. Of what is in them only names are kept.
 """
@@ -19,28 +19,49 @@ _VOID = frozenset(
 
 
 def parts(before: bytes, after: bytes) -> tuple[Difference, ...]:
-    """What takes more bytes on head, largest growth first; nothing where it is neither JSON nor HTML."""
-    if max(len(before), len(after)) > MOST_BYTES:
-        return ()
+    """What takes more bytes on head, largest growth first; of other texts how many lines there are."""
     was, now = _sizes(before), _sizes(after)
     if was is None or now is None:
-        return ()
+        return _lines(before, after)
     grown = [(now[name] - was[name], name) for name in now if now[name] > was[name]]
+    if not grown and _json(before) == _json(after) is not None:
+        return (_part("white space and escapes around the same values", "bytes", len(before), len(after)),)
     return tuple(
-        Difference(what="part", text=name, measure="bytes", before=float(was[name]), after=float(now[name]))
+        _part(name, "bytes", was[name], now[name])
         for _, name in sorted(grown, key=lambda part: (-part[0], part[1]))
     )
 
 
-def _sizes(body: bytes) -> Counter[str] | None:
-    """Bytes by the name of a part."""
-    text = body.decode("utf-8", "replace")
+def _part(text: str, measure: str, before: int, after: int) -> Difference:
+    return Difference(what="part", text=text, measure=measure, before=float(before), after=float(after))
+
+
+def _lines(before: bytes, after: bytes) -> tuple[Difference, ...]:
     try:
-        found: Counter[str] = Counter()
-        _add(found, json.loads(text), "")
+        before.decode(), after.decode()
+    except UnicodeDecodeError:
+        return ()
+    was, now = before.count(b"\n"), after.count(b"\n")
+    return (_part("the answer", "lines", was, now),) if now > was else ()
+
+
+def _json(body: bytes) -> Any:
+    """None where it is none, or too much to be read."""
+    try:
+        return json.loads(body) if len(body) <= MOST_BYTES else None
     except (ValueError, RecursionError):
-        return _elements(text) if text.lstrip().startswith("<") else None
-    return found
+        return None
+
+
+def _sizes(body: bytes) -> Counter[str] | None:
+    """Bytes by the name of a part; None where it is neither JSON nor HTML."""
+    found: Counter[str] = Counter()
+    value = _json(body)
+    if value is not None:
+        _add(found, value, "")
+        return found
+    text = body[:MOST_BYTES].decode("utf-8", "replace")
+    return _elements(text) if text.lstrip().startswith("<") and len(body) <= MOST_BYTES else None
 
 
 def _add(found: Counter[str], value: Any, name: str) -> None:

@@ -135,7 +135,7 @@ def deepened(row: Comparison, found: Cause | None, look: Explanation) -> Cause |
     if row.kind is Kind.GAUGE:
         return _holding(row, found, look)
     if row.metric == RESPONSE_BYTES.name:
-        said = [f"{p.text}: {number(p.after)} bytes (was {number(p.before)})" for p in look.parts]
+        said = [f"{p.text}: {number(p.after)} {p.measure} (was {number(p.before)})" for p in look.parts]
         return Cause(summary="; ".join(said[:2]), differences=look.parts) if said else found
     plans = _plans_of(row, found, look.plans)
     gains = look.gains if row.kind is Kind.TIMING else tuple(g for g in look.gains if _asks(g))

@@ -140,9 +140,9 @@ def changed(before: Iterable[QueryPlan], after: Iterable[QueryPlan]) -> tuple[Pl
         old, new = was[fingerprint], now[fingerprint]
         if {plan.tree for plan in old} != {plan.tree for plan in new}:
             found.append(_change(_telling(old, new), _telling(new, old), _calls(new)))
-    for old, new in _rewritten(was, now):
-        if len(old) == len(new) == 1 and any(_clauses(*old, *new)):
-            found.append(_change(*old, *new, _calls(new)))
+    for olds, news in _rewritten(was, now):
+        if len(olds) == len(news) == 1 and any(_clauses(olds[0], news[0])):
+            found.append(_change(olds[0], news[0], news[0].calls))
     return tuple(sorted(found, key=lambda change: change.fingerprint))
 
 

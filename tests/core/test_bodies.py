@@ -41,6 +41,19 @@ def test_an_element_of_html_is_named_with_its_class() -> None:
     ]
 
 
-@pytest.mark.parametrize("body", ["id,title\n1,x\n", "", "\xff\x00", "[" * 100_000, "<p><![foo[x]]></p>"])
+def test_the_same_values_in_more_bytes_are_white_space() -> None:
+    """Indented JSON has no key that grew."""
+    value = {"songs": [{"id": 1, "title": "x"}]}
+    compact, wide = json.dumps(value), json.dumps(value, indent=4)
+    expected = ("white space and escapes around the same values", len(compact), len(wide))
+    assert named(compact, wide) == [expected]
+
+
+def test_a_longer_text_has_more_lines() -> None:
+    """Whatever its size."""
+    assert named("id,title\n1,x\n", "id,title\n" + "1,x\n" * 2_000_000) == [("the answer", 2, 2_000_001)]
+
+
+@pytest.mark.parametrize("body", ["id,title", "", "\xff\x00", "[" * 100_000, "<p><![foo[x]]></p>"])
 def test_other_answers_have_no_parts(body: str) -> None:
     assert named(body, body + body) == []
