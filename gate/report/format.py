@@ -10,12 +10,14 @@ import math
 import re
 import shlex
 import unicodedata
+from collections.abc import Sequence
 
 from gate.model import Comparison, Interval, Kind
 
 NAME_LIMIT = 120  # characters of a foreign name
 ARGUMENT_LIMIT = 500  # of one that is to be copied: cut, it would mean something else
 UNKNOWN = "-"
+SAME = "the same statement: "
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 # Characters that show as nothing although Unicode does not class them as format characters.
@@ -188,15 +190,19 @@ def shortened(text: str, limit: int) -> str:
     return cut(text, limit)
 
 
-def continued(text: str, before: str) -> str:
-    """A sentence on a statement below one on the same statement, without what that one says already.
+def continued(text: str, earlier: Sequence[str]) -> str:
+    """A sentence on a statement below others on the same one, without what they say already.
 
     "the same statement: 603 blocks (was 3)". Anything else as it is.
     """
-    own, other = (_COUNTED.match(flat(each, _LONG)) for each in (text, before))
-    if not own or not other or own["what"] != other["what"] or not _STATEMENT.match(own["what"]):
+    own = _COUNTED.match(flat(text, _LONG))
+    others = [_COUNTED.match(flat(each, _LONG)) for each in earlier]
+    if not own or not _STATEMENT.match(own["what"]) or not others:
         return text
-    return f"the same statement: {own['cost']}" + ("" if own["rest"] == other["rest"] else own["rest"])
+    if any(other is None or other["what"] != own["what"] for other in others):
+        return text
+    said = any(other is not None and other["rest"] == own["rest"] for other in others)
+    return f"{SAME}{own['cost']}" + ("" if said else own["rest"])
 
 
 def reason(text: str, limit: int) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 
 from jinja2 import PackageLoader, StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
@@ -287,8 +288,12 @@ def _view(report: Report, commit: str) -> View:
 
     def lines(judged: Sequence[Row]) -> tuple[Line, ...]:
         below = says.below(judged, shown, said=says.untold(report), limit=_CAUSE)
-        made = (_line(row, end) for row in judged)
-        return tuple(dataclasses.replace(line, below=notes) for line, notes in zip(made, below, strict=True))
+        made = [
+            (row, dataclasses.replace(_line(row, end), below=notes))
+            for row, notes in zip(judged, below, strict=True)
+        ]
+        several = groupby(made, lambda each: (each[0].comparison.case, each[0].mark, each[0].timed))
+        return tuple(_together([line for _, line in group]) for _, group in several)
 
     return View(
         icon=Inert(_STATES[report.verdict.state]),
@@ -364,6 +369,35 @@ def _line(row: Row, end: float) -> Line:
         drawn = _drawn(interval.picture(comparison, end))
         return Line(cells=(mark, title, *sides, drawn, whole(allowed)), timed=True)
     return Line(cells=(mark, title, f.clean(comparison.metric, 40), *sides, whole(allowed)))
+
+
+def _note(text: str) -> Inert:
+    """What stands below a row: one line for each thing that a sentence says."""
+    parts = (f.clean(part, says.SENTENCE).replace(" -> ", " → ") for part in text.split("; "))
+    return Inert("<br>".join(map(cell, parts)))
+
+
+def _joined(notes: Sequence[str]) -> list[str]:
+    """With what several say of the same statement as one: "the same statement: 603 blocks (was 3), ..."."""
+    found: list[str] = []
+    for note in notes:
+        more = note.startswith(f.SAME) and bool(found) and found[-1].startswith(f.SAME)
+        if more and ";" not in found[-1]:
+            found[-1] += f", {note.removeprefix(f.SAME)}"
+        else:
+            found.append(note)
+    return found
+
+
+def _together(lines: Sequence[Line]) -> Line:
+    """The rows of one case as one, a line for each metric: its name and its cause stand there once."""
+    columns = zip(*(line.cells[2:] for line in lines), strict=True)
+    cells = (Inert("<br>".join(str(_finalized(each)) for each in column)) for column in columns)
+    return Line(
+        cells=(*lines[0].cells[:2], *cells),
+        below=tuple(map(_note, _joined([note for line in lines for note in line.below]))),
+        timed=lines[0].timed,
+    )
 
 
 def _compact(blocked: Sequence[Row]) -> tuple[Line, ...]:

@@ -273,7 +273,7 @@ def ordered_budgets(budgets: Iterable[BudgetCheck]) -> tuple[BudgetCheck, ...]:
     return tuple(sorted(budgets, key=place))
 
 
-_FEW = 5
+_FEW = 1
 
 
 def too_few(checks: Iterable[BudgetCheck]) -> tuple[BudgetCheck, ...]:

@@ -305,29 +305,31 @@ def below(
     """By row of a table: what stands below it.
 
     shown: every row of the report, for what a blocked case does better; said: what is said of several rows
-    elsewhere. limit: characters of a note. The first row of a blocked case has its cause in full, since the
-    headline may have cut it; neighbours that share a cause say it once, and a statement they share too.
+    elsewhere. limit: characters of a note; a blocked case's first cause may have more, since the headline
+    may have cut it. Neighbours that share a cause say it once, and a statement they share too.
     """
     gained = gains(shown)
     blocked = [row for row in shown if row.mark is Mark.BLOCKED]
     # Gains are counts: they stand below the last count that blocks, or below the time where none does.
     last = {row.comparison.case: row for row in sorted(blocked, key=lambda row: not row.timed)}
     led: set[Case] = set()
-    found, before = [], ""
+    found: list[tuple[str, ...]] = []
+    before: list[str] = []  # causes of one statement, of which the first names it
     for row in judged:
         case, cause = row.comparison.case, row.comparison.cause
         leads = row.mark is Mark.BLOCKED and case not in led
         notes = [sure(row.comparison)] if row.timed else []
-        if cause and cause.summary != before:
-            told = cause.summary if leads else f.continued(cause.summary, before)
+        if cause and cause.summary not in before[-1:]:
+            told = f.continued(cause.summary, before)
             notes.append(f.shortened(told, SENTENCE if leads else limit))
+            before = [*(before if told != cause.summary else ()), cause.summary]
         notes += [f.cut(f"caveat: {text}", limit) for text in _doubts(row, said, limit)]
         if row.timed and row.mark is Mark.IMPROVED and case in last:
             notes.append("blocked all the same, by its counts")
         if row == last.get(case) and case in gained:
             notes.append(f.cut(f"better in the same case: {', '.join(map(_gain, gained[case]))}", limit))
         led |= {case} if leads else set()
-        before = cause.summary if cause else ""
+        before = before if cause else []
         found.append(tuple(note for note in notes if note))
     return tuple(found)
 

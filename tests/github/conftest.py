@@ -29,6 +29,12 @@ def hub(tmp_path: Path, github: fake_api.FakeGitHub) -> Iterator[git_server.GitS
 
 
 @pytest.fixture
-def shop(github: fake_api.FakeGitHub, tmp_path: Path) -> shops.Shop:
+def shop(github: fake_api.FakeGitHub, tmp_path: Path, shop_cache: Path) -> shops.Shop:
     """An application to measure for real, in a repository of its own."""
-    return shops.open_shop(github, tmp_path)
+    return shops.open_shop(github, tmp_path, shop_cache)
+
+
+@pytest.fixture(scope="session")
+def shop_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every shop has the same data."""
+    return tmp_path_factory.mktemp("shop-cache")

@@ -85,6 +85,7 @@ class Shop:
 
     github: FakeGitHub
     place: Path
+    cache: Path
     said: list[str] = field(default_factory=list)
 
     @property
@@ -151,7 +152,7 @@ class Shop:
     def _process(self, command: Sequence[str], more: dict[str, str]) -> subprocess.CompletedProcess[str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "PERF_GATE_", "RUNNER_"))}
         own = {
-            "PERF_GATE_CACHE": str(self.place / "cache"),
+            "PERF_GATE_CACHE": str(self.cache),
             "PERF_GATE_SERVICES": "embedded",
             "PERF_GATE_TIME_BUDGET": "0",
         }
@@ -180,9 +181,9 @@ class Shop:
         return [secret for secret in ["planted", *sorted(passwords)] if secret in everything]
 
 
-def open_shop(github: FakeGitHub, place: Path) -> Shop:
+def open_shop(github: FakeGitHub, place: Path, cache: Path) -> Shop:
     """Its main has a server that asks once and answers every request."""
-    made = Shop(github, place)
+    made = Shop(github, place, cache)
     made.tree.mkdir()
     git(place, "init", "-q", "-b", "main", str(made.tree))
     (made.tree / "perf-gate.toml").write_text(CONFIG.format(python=sys.executable))

@@ -236,4 +236,4 @@ SAME = "the same statement"
 )
 def test_a_statement_is_said_once_of_neighbours(text: str, before: str, said: str | None) -> None:
     """Below the row that names it, another count of the same statement is only what it costs."""
-    assert f.continued(text, before) == (said or text)
+    assert f.continued(text, [before] if before else []) == (said or text)

@@ -87,12 +87,53 @@ def test_first_line_is_the_verdict(name: str) -> None:
 def test_blocking_rows_come_before_everything_folded() -> None:
     """What blocks is seen without a click, with its cause."""
     visible = markdown(n_plus_one()).split("<details>")[0]
-    assert visible.count("🔴\u00a0blocked") == 3
-    assert (
-        "`SELECT ... FROM songs WHERE songs.id = $1 ran 200 times (was 1)` | `sql.calls` | 3 | 202 |"
-        in visible
-    )
+    assert visible.count("🔴\u00a0blocked") == 1
+    (line,) = [line for line in visible.splitlines() if "🔴\u00a0blocked" in line]
+    assert "`SELECT ... FROM songs WHERE songs.id = $1 ran 200 times (was 1)`" in line
     assert "improved |" not in visible
+
+
+def test_a_case_is_one_row_with_a_line_for_each_metric() -> None:
+    """Its name and its statement stand there once; what each metric was stands in its own line."""
+    (line,) = [
+        line
+        for line in markdown(n_plus_one()).splitlines()
+        if "🔴\u00a0blocked` |" in line
+        or (line.startswith("| 🔴\u00a0blocked") and "<br>`sql.blocks`<br>" in line)
+    ]
+    assert line.count("GET /api/playlists/{id}") == line.count("SELECT") == 1
+    assert "`the same statement: 603 blocks (was 3), 200 rows (was 1)`" in line
+    assert "| `sql.calls`<br>`sql.blocks`<br>`sql.rows` | 3<br>118<br>27 | 202<br>718<br>226 |" in line
+
+
+def test_a_cause_is_shown_whole() -> None:
+    """Where the code stands that sent it is what a reviewer needs: a line of its own, and not cut."""
+    place = (
+        "from examples/library/library/services/rows.py:30 song_row, called at examples/library/pages.py:72"
+    )
+    said = (
+        f"{'SELECT ... FROM artists WHERE artists.id = $1 ran 30 times (was 0)'}; Index Scan is gone; {place}"
+    )
+    cause = dataclasses.replace(ran(SONG, 1, 30), summary=said)
+    rows = [regressed(case, "sql.calls", 3, 33, cause=cause) for case in list(CASES)[:1]]
+    assert f"`<br>`Index Scan is gone`<br>`{place}` |" in markdown(report(State.BLOCKED, ("x",), rows))
+
+
+def test_cases_that_share_a_statement_say_it_once() -> None:
+    """One line of code, four endpoints: the statement and where it is sent from stand at the first."""
+    place = "; from a.py:30 song_row"
+    rows = []
+    for number, case in enumerate(list(CASES)[:4], 1):
+        for metric, told in (
+            ("sql.calls", f" ran {number}0 times (was 0){place}"),
+            ("sql.rows", f": {number}0 rows (was 0)"),
+        ):
+            summary = f"SELECT ... FROM artists WHERE artists.id = $1{told}"
+            cause = dataclasses.replace(ran(SONG, 1, 30), summary=summary)
+            rows.append(regressed(case, metric, 3, 33 - number, cause=cause))
+    visible = markdown(report(State.BLOCKED, ("x",), rows)).split("<details>")[0]
+    assert visible.count("SELECT") == visible.count("a.py:30") == 1
+    assert visible.count("`the same statement: ran ") == 3
 
 
 def test_statement_is_shown_whole_in_the_evidence() -> None:

@@ -261,13 +261,14 @@ def test_markdown_pictures_keep_their_columns() -> None:
     assert "`\u00a0\u00a0\u00a0\u00a0\u00a0\u00a0\u00a0\u00a0\u00a0\u00a00\u00a0\u00a0:\u00a0=#=" in made
 
 
-def test_many_budgets_with_too_few_values_are_counted() -> None:
+@pytest.mark.parametrize("number", [2, 6])
+def test_several_budgets_with_too_few_values_are_counted(number: int) -> None:
     """A time budget that ended early must not fill the screen with budgets."""
     few = n_plus_one().budgets[3]
     assert few.state is BudgetState.TOO_FEW
-    made = dataclasses.replace(timed_clean(), budgets=(few,) * 6)
-    assert "unclear     6 budgets: n too small" in text(made)
-    assert "Budgets met or with too few values (6)" in markdown(made)
+    made = dataclasses.replace(timed_clean(), budgets=(few,) * number)
+    assert f"unclear     {number} budgets: n too small" in text(made)
+    assert f"Budgets met or with too few values ({number})" in markdown(made)
     assert "n too small" not in markdown(made).partition("<details>")[0]
 
 
