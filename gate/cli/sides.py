@@ -155,17 +155,22 @@ class Workshop:
         raise outcome
 
     def on_share(self, side: Prepared, share: float) -> Prepared:
-        """The side with another template, of so much of its data set; nothing keeps that one."""
-        with self.migrating(side, share=share) as migrated:
-            plan = migrated()
-        server = side.running.postgres
-        with self.clock.phase("seed", f"seeding {plan.rows:,} rows to see what grows with the data"):
-            build = dataset.find(server, plan.key)
-            template = build or dataset.build(server, migrated_database(side), plan, notify=self.clock.notify)
+        """The side with another template, of so much of its data set; nothing keeps that one.
+
+        It is made of a clone of the whole, so that nothing is migrated once more.
+        """
+        server, database = side.running.postgres, migrated_database(side)
+        with self.clock.phase("seed", f"seeding {share:.0%} of the rows to see what grows with the data"):
+            over = frozenset(name for name, _, _ in side.sealed.tables)
+            dataset.clone(server, side.sealed, database)
+            plan = self._described(side, share=share, over=over)
+            template = dataset.find(server, plan.key)
+            if template is None:
+                template = dataset.build(server, database, plan, over=over, notify=self.clock.notify)
         return dataclasses.replace(side, template=template)
 
     @contextmanager
-    def migrating(self, side: Prepared, *, share: float = 1.0) -> Iterator[Callable[[], dataset.DataPlan]]:
+    def migrating(self, side: Prepared) -> Iterator[Callable[[], dataset.DataPlan]]:
         """Begins to migrate an empty database. Calling awaits it, and gives what belongs into its tables."""
         server, name, database = side.running.postgres, side.name, migrated_database(side)
         self.clock.notify(f"migrating {name}")
@@ -178,21 +183,27 @@ class Workshop:
                 with self.clock.phase("migrate"):
                     migrated()
                 self._migrated[name] = side.running
-                own = self.sources.config.dataset
-                # Head's specification is both sides', and so are the files that it names.
-                files = self.scratch / "head" / Path(self.sources.path).parent
-                spec = (
-                    dataset.fitting(server, database, own, directory=files)
-                    if name == "base"
-                    else side.config.dataset
-                )
-                scale = side.config.dataset.scale * (self.options.scale or 1.0) * share
-                plan = dataset.describe(server, database, spec, scale=scale, directory=files)
+                plan = self._described(side)
                 for note in plan.notes:
                     self.clock.notify(f"{name}: {note}")
                 return plan
 
             yield described
+
+    def _described(
+        self, side: Prepared, *, share: float = 1.0, over: frozenset[str] = frozenset()
+    ) -> dataset.DataPlan:
+        """What belongs into the tables of the side's database. over: tables that hold rows which will go."""
+        server, database, own = side.running.postgres, migrated_database(side), self.sources.config.dataset
+        # Head's specification is both sides', and so are the files that it names.
+        files = self.scratch / "head" / Path(self.sources.path).parent
+        spec = (
+            dataset.fitting(server, database, own, directory=files)
+            if side.name == "base"
+            else side.config.dataset
+        )
+        scale = side.config.dataset.scale * (self.options.scale or 1.0) * share
+        return dataset.describe(server, database, spec, scale=scale, directory=files, over=over)
 
     def seeded(self, side: Prepared, plan: dataset.DataPlan) -> Prepared:
         """The side with its data; plan: what `migrating` gave of it."""
