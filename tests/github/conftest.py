@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fake_api
@@ -12,12 +12,19 @@ import rights
 import shop as shops
 
 
+@pytest.fixture(scope="session")
+def hosts() -> Iterator[Callable[[], fake_api.FakeGitHub]]:
+    """The two servers, the same for every test."""
+    with fake_api.serving() as anew:
+        yield anew
+
+
 @pytest.fixture
-def github() -> Iterator[fake_api.FakeGitHub]:
+def github(hosts: Callable[[], fake_api.FakeGitHub]) -> Iterator[fake_api.FakeGitHub]:
     """Its tokens are those of our workflows' jobs; what the contract holds against a test fails it."""
-    with fake_api.serving() as state:
-        state.tokens = rights.tokens()
-        yield state
+    state = hosts()
+    state.tokens = rights.tokens()
+    yield state
     assert state.violations == []
 
 

@@ -195,29 +195,31 @@ def zipped(members: dict[str, str | bytes]) -> bytes:
 
 
 @contextmanager
-def serving() -> Iterator[FakeGitHub]:
-    """A fake GitHub and its artifact storage, two servers on loopback that end with the block."""
-    state = FakeGitHub()
-    servers = [_server(_Api, state), _server(_Storage, state)]
-    state.url = f"http://127.0.0.1:{servers[0].server_port}"
-    # Another host name, so that what must not travel between hosts can be seen not to.
-    state.storage = f"http://localhost:{servers[1].server_port}"
+def serving() -> Iterator[Callable[[], FakeGitHub]]:
+    """Two servers on loopback that end with the block; each call puts an empty GitHub behind them."""
+    handlers = [type(each.__name__, (each,), {}) for each in (_Api, _Storage)]
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for handler in handlers]
     threads = [threading.Thread(target=server.serve_forever, args=(0.01,)) for server in servers]
-    for thread in threads:
+    for server, thread in zip(servers, threads, strict=True):
+        server.daemon_threads = True
         thread.start()
+
+    def anew() -> FakeGitHub:
+        state = FakeGitHub()
+        state.url = f"http://127.0.0.1:{servers[0].server_port}"
+        # Another host name, so that what must not travel between hosts can be seen not to.
+        state.storage = f"http://localhost:{servers[1].server_port}"
+        for handler in handlers:
+            handler.state = state  # type: ignore[attr-defined]
+        return state
+
     try:
-        yield state
+        yield anew
     finally:
         for server, thread in zip(servers, threads, strict=True):
             server.shutdown()
             thread.join()
             server.server_close()
-
-
-def _server(handler: type[BaseHTTPRequestHandler], state: FakeGitHub) -> ThreadingHTTPServer:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type(handler.__name__, (handler,), {"state": state}))
-    server.daemon_threads = True
-    return server
 
 
 class _Handler(BaseHTTPRequestHandler):
