@@ -103,10 +103,6 @@ class Checkout:
         entries = (entry.partition("\t") for entry in listed.split("\0") if entry)
         return {path: facts.split(" ")[2] for facts, _, path in entries}
 
-    def text(self, blob: str | None) -> str | None:
-        """The text of a file by its object name, None where there is none."""
-        return self.git("cat-file", "blob", blob) if blob else None
-
     def before(self, commit: str, other: str) -> bool:
         """Whether `commit` is an ancestor of `other` and another commit."""
         if not commit or commit == other:
@@ -160,22 +156,22 @@ def commit_baselines(
     message = f"{MESSAGE}\n\n" + "".join(f"{note}\n" for note in (*notes, f"{MEASURED}: {measured}"))
     checkout.git("add", "--all", "--", directory)
     checkout.git(*_AUTHOR, "commit", "--quiet", "--no-verify", "-m", message, "--", directory)
-    own = Own(
-        commit=checkout.git("rev-parse", "HEAD").strip(), measured=measured, files=files, message=message
-    )
-    commit = own.commit
+    commit = checkout.git("rev-parse", "HEAD").strip()
+    own: Own | None = None
     for _ in range(TRIES):
         refused = checkout.push(remote, f"{commit}:refs/heads/{branch}")
         if not refused:
             return Update(action="pushed", files=files)
-        if any(word in refused for word in PROTECTED):
-            if all(path.startswith(f"{directory.rstrip('/')}/{TIMES}/") for path in files):
-                return Update(action="kept back", files=files)
-            return _offer(checkout, remote, own, pause)
-        if not any(word in refused for word in MOVED):
+        protected = any(word in refused for word in PROTECTED)
+        if not protected and not any(word in refused for word in MOVED):
             raise PublishError(
                 f"git could not push to {branch}", where=f"git push {remote.url}", tail=_tail(refused)
             )
+        own = own or Own.of(checkout, commit, measured=measured, files=files, message=message)
+        if protected:
+            if all(path.startswith(f"{directory.rstrip('/')}/{TIMES}/") for path in files):
+                return Update(action="kept back", files=files)
+            return _offer(checkout, remote, own, pause)
         # Before the fetch: what others push while we wait is then in it, and need not be lost to again.
         pause(random.uniform(0, PAUSE))  # noqa: S311 - parts racers, guards nothing
         tip = checkout.fetch(remote, branch)
@@ -195,12 +191,32 @@ _AUTHOR = ("-c", f"user.name={NAME}", "-c", f"user.email={EMAIL}", "-c", "commit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Own:
-    """An update: the commit that has it, the one it was measured at (its parent), the changed files."""
+    """An update: the commit that has it, the one it was measured at (its parent), the changed files.
+
+    held, mine: the object names of the files there and here. texts: of those that had to be read, kept for
+    the next try.
+    """
 
     commit: str
     measured: str
     files: tuple[str, ...]
     message: str
+    held: Mapping[str, str]
+    mine: Mapping[str, str]
+    texts: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls, checkout: Checkout, commit: str, *, measured: str, files: tuple[str, ...], message: str
+    ) -> Own:
+        held, mine = (checkout.blobs(each, files) for each in (measured, commit))
+        return cls(commit=commit, measured=measured, files=files, message=message, held=held, mine=mine)
+
+    def text(self, checkout: Checkout, blob: str | None) -> str | None:
+        """The text of a file by its object name, None where there is none."""
+        if blob and blob not in self.texts:
+            self.texts[blob] = checkout.git("cat-file", "blob", blob)
+        return self.texts[blob] if blob else None
 
 
 def applied(checkout: Checkout, own: Own, tip: str) -> str:
@@ -209,11 +225,8 @@ def applied(checkout: Checkout, own: Own, tip: str) -> str:
     Neither the working tree nor the index is touched. What the branch has changed meanwhile stays, but
     for what an earlier update wrote there that was measured at an older commit than this one.
     """
-    held, mine, theirs = (checkout.blobs(each, own.files) for each in (own.measured, own.commit, tip))
-    kept = {
-        path: _joined(checkout, own, tip, path, held.get(path), mine.get(path), theirs.get(path))
-        for path in own.files
-    }
+    theirs = checkout.blobs(tip, own.files)
+    kept = {path: _joined(checkout, own, tip, path, theirs.get(path)) for path in own.files}
     different = {path: blob for path, blob in kept.items() if blob != theirs.get(path)}
     if not different:
         return ""
@@ -227,18 +240,17 @@ def applied(checkout: Checkout, own: Own, tip: str) -> str:
     return checkout.git(*_AUTHOR, "commit-tree", tree, "-p", tip, "-m", own.message).strip()
 
 
-def _joined(
-    checkout: Checkout, own: Own, tip: str, path: str, held: str | None, mine: str | None, theirs: str | None
-) -> str | None:
+def _joined(checkout: Checkout, own: Own, tip: str, path: str, theirs: str | None) -> str | None:
     """The object name of a file with both sides' changes; None where it is gone.
 
     Most files only one side has changed: by their names alone that is seen, and none is read.
     """
+    held, mine = own.held.get(path), own.mine.get(path)
     if theirs in (held, mine):
         return mine
     if mine == held:
         return theirs
-    texts = (checkout.text(blob) for blob in (held, mine, theirs))
+    texts = (own.text(checkout, blob) for blob in (held, mine, theirs))
     kept = merged(*texts, newer=_newer(checkout, own, tip, path))
     return None if kept is None else _checked(checkout, ("hash-object", "-w", "--stdin"), {}, kept)
 
