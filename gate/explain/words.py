@@ -7,7 +7,6 @@ import re
 
 from gate.model import MEMORY_GROWTH, Gain, Holding
 
-
 _INNERMOST = re.compile(r"\([^()]*\)")
 _TABLE = re.compile(r"\b(?:from|into|update)\s+(?!as\b)([\w.\"]+)")
 
