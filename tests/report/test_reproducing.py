@@ -161,3 +161,15 @@ def test_accepting_measures_with_the_same_options() -> None:
         "```sh\nperf-gate run --config shop/perf-gate.toml --scale 0.5 --only endpoints/playlist\n"
         "perf-gate accept --config shop/perf-gate.toml endpoints/playlist\n"
     ) in markdown(made)
+
+
+@pytest.mark.parametrize(
+    ("against", "wanted"),
+    [("auto", BASE[:10]), ("main", BASE[:10]), ("HEAD~3", BASE[:10]), ("stored", "stored"), ("none", "none")],
+)
+def test_base_is_the_commit_that_was_found(against: str, wanted: str) -> None:
+    """A branch moves on and CI's base is nobody else's; what compares nothing, or stored counts, says so."""
+    made = slower()
+    plan = dataclasses.replace(made.run.plan, against=against)
+    made = dataclasses.replace(made, run=dataclasses.replace(made.run, plan=plan))
+    assert says.reproducing(made) == f"perf-gate run --against {wanted}"
