@@ -140,7 +140,7 @@ def deepened(row: Comparison, found: Cause | None, look: Explanation) -> Cause |
     plans = _plans_of(row, found, look.plans)
     gains = look.gains if row.kind is Kind.TIMING else tuple(g for g in look.gains if _asks(g))
     said = [found.summary] if found else []
-    said += [change.sentence for change in plans[:1]]
+    said += [change.sentence for change in plans[:1] if _tells(change, row, found)]
     said += [_from(gains[0], row)] if gains else []
     if not said:
         return None
@@ -150,6 +150,13 @@ def deepened(row: Comparison, found: Cause | None, look: Explanation) -> Cause |
         plans=plans,
         gains=gains,
     )
+
+
+def _tells(change: PlanChange, row: Comparison, found: Cause | None) -> bool:
+    """Whether a plan belongs into the sentence: it is of the statement that a count has risen by."""
+    if row.kind is Kind.TIMING or found is None or not found.differences:
+        return True
+    return change.text == found.differences[0].text
 
 
 def _holding(row: Comparison, found: Cause | None, look: Explanation) -> Cause | None:

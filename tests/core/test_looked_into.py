@@ -73,6 +73,13 @@ def test_more_blocks_are_explained_by_the_plan_of_the_statement_that_reads_them(
     assert found.differences == FOUND.differences
 
 
+def test_the_plan_of_another_statement_is_kept_and_not_said() -> None:
+    """What a loop has added is not explained by how its neighbour reads now."""
+    found = deepened(row("sql.calls"), FOUND, look(plans=(OTHER,)))
+    assert found is not None
+    assert (found.summary, found.plans) == (FOUND.summary, (OTHER,))
+
+
 def test_a_count_names_who_asks_and_not_who_computes() -> None:
     found = deepened(row("sql.calls"), FOUND, look(gains=(WORKS, WAITS)))
     assert found is not None
