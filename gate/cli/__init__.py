@@ -35,7 +35,8 @@ COMMANDS = {
     "cache": ("gate.cli.cache:group", "Say and remove what is kept between runs."),
     "ci": ("gate.cli.ci:ci", "The steps that the GitHub workflows run."),
 }
-_JUDGING = frozenset({"run", "ab", "judge", "compare", "ci"})  # commands that end with a verdict
+# Commands that end with a verdict.
+_JUDGING = frozenset({"run", "ab", "judge", "compare", "ci measure", "ci verdict"})
 
 
 class Commands(click.Group):
@@ -129,8 +130,9 @@ def entry(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(words: Sequence[str]) -> str:
-    """The name of the command; empty where there is none."""
-    return next((word for word in words if not word.startswith("-")), "")
+    """The name of the command, with its group's where it has one; empty where there is none."""
+    named = [word for word in words if not word.startswith("-")]
+    return " ".join(named[: 2 if named[:1] == ["ci"] else 1])
 
 
 def explain(error: GateError, command: str) -> str:

@@ -24,7 +24,7 @@ def parts(before: bytes, after: bytes) -> tuple[Difference, ...]:
     if was is None or now is None:
         return _lines(before, after)
     grown = [(now[name] - was[name], name) for name in now if now[name] > was[name]]
-    if not grown and _json(before) == _json(after) is not None:
+    if not grown and len(after) > len(before) and _json(before) == _json(after) is not None:
         return (_part("white space and escapes around the same values", "bytes", len(before), len(after)),)
     return tuple(
         _part(name, "bytes", was[name], now[name])
@@ -48,7 +48,7 @@ def _lines(before: bytes, after: bytes) -> tuple[Difference, ...]:
 def _json(body: bytes) -> Any:
     """None where it is none, or too much to be read."""
     try:
-        return json.loads(body) if len(body) <= MOST_BYTES else None
+        return json.loads(body.decode("utf-8", "replace")) if len(body) <= MOST_BYTES else None
     except (ValueError, RecursionError):
         return None
 
@@ -58,7 +58,10 @@ def _sizes(body: bytes) -> Counter[str] | None:
     found: Counter[str] = Counter()
     value = _json(body)
     if value is not None:
-        _add(found, value, "")
+        try:
+            _add(found, value, "")
+        except RecursionError:
+            return None
         return found
     text = body[:MOST_BYTES].decode("utf-8", "replace")
     return _elements(text) if text.lstrip().startswith("<") and len(body) <= MOST_BYTES else None
@@ -79,7 +82,7 @@ def _add(found: Counter[str], value: Any, name: str) -> None:
 
 
 def _length(value: Any) -> int:
-    return len(json.dumps(value, ensure_ascii=False).encode())
+    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 class _Elements(HTMLParser):

@@ -12,7 +12,8 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping
 
 from gate.explain.growth import grown
-from gate.explain.words import brief, holds, longer, number, place, plural, reads
+from gate.explain.rewritten import reads, successors, unnumbered
+from gate.explain.words import brief, holds, longer, number, place, plural
 from gate.model import (
     CPU,
     MEMORY_GROWTH,
@@ -109,7 +110,12 @@ def indexed(
         return found
     doing = [reads(s.text) for s in seen.statements]
     written = {table for verb, table in doing if verb in ("insert", "update", "delete")}
-    new = [f"{index.name} on {table}" for table in sorted(written) for index in indexes.get(table, ())]
+    new = [
+        f"{index.name} on {table}"
+        for table in sorted(indexes)
+        for index in indexes[table]
+        if table.lower() in written
+    ]
     if not new:
         return found
     text = f"new index{'es' if len(new) > 1 else ''} {', '.join(new)}"
@@ -156,7 +162,7 @@ def _tells(change: PlanChange, row: Comparison, found: Cause | None) -> bool:
     """Whether a plan belongs into the sentence: it is of the statement that a count has risen by."""
     if row.kind is Kind.TIMING or found is None or not found.differences:
         return True
-    return change.text == found.differences[0].text
+    return unnumbered(change.text) == unnumbered(found.differences[0].text)
 
 
 def _holding(row: Comparison, found: Cause | None, look: Explanation) -> Cause | None:
@@ -175,10 +181,13 @@ def _plans_of(row: Comparison, found: Cause | None, plans: tuple[PlanChange, ...
     """Those that can stand behind the row, that of the statement which changed most first."""
     if row.kind is not Kind.TIMING and row.metric not in _MEASURES:
         return ()
-    texts = [each.text for each in found.differences] if found else []
-    return tuple(
-        sorted(plans, key=lambda p: (p.text not in texts, texts.index(p.text) if p.text in texts else 0))
-    )
+    texts = [unnumbered(each.text) for each in found.differences] if found else []
+
+    def place_of(change: PlanChange) -> int:
+        text = unnumbered(change.text)
+        return texts.index(text) if text in texts else len(texts)
+
+    return tuple(sorted(plans, key=place_of))
 
 
 def _asks(gain: Gain) -> bool:
@@ -285,16 +294,15 @@ def _pairs(
     pairs: list[tuple[Statement | None, Statement | None]] = [
         (before[key], after[key]) for key in sorted(before.keys() & after.keys())
     ]
-    gone = [before[key] for key in sorted(before.keys() - after.keys())]
-    for key in sorted(after.keys() - before.keys()):
-        new = after[key]
-        old = next((s for s in gone if s.calls == new.calls and reads(s.text) == reads(new.text)), None)
-        if old is None:
-            pairs.append((None, new))
-        else:
-            gone.remove(old)
-            pairs.append((old, new))
-    return [*pairs, *((old, None) for old in gone)]
+    rewritten = successors(
+        (before[key] for key in before.keys() - after.keys()),
+        (after[key] for key in after.keys() - before.keys()),
+        text=lambda s: s.text,
+        calls=lambda s: s.calls,
+    )
+    paired = {s.fingerprint for pair in rewritten for s in pair}
+    alone = sorted((before.keys() ^ after.keys()) - paired)
+    return [*pairs, *rewritten, *((before.get(key), after.get(key)) for key in alone)]
 
 
 def _commands(base: Evidence, head: Evidence) -> list[Difference]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gate.explain.words import reads
+from gate.explain.rewritten import successors
 from gate.model import PlanChange
 
 
@@ -152,16 +152,13 @@ def _calls(plans: Iterable[QueryPlan]) -> int:
 
 def _rewritten(
     was: Mapping[str, list[QueryPlan]], now: Mapping[str, list[QueryPlan]]
-) -> Iterator[tuple[list[QueryPlan], list[QueryPlan]]]:
-    """A statement that is gone and one that is new, of the same verb and table, executed as often."""
-    gone = [was[fingerprint] for fingerprint in sorted(was.keys() - now.keys())]
-    for fingerprint in sorted(now.keys() - was.keys()):
-        new = now[fingerprint]
-        wanted = reads(new[0].text), _calls(new)
-        old = next((plans for plans in gone if (reads(plans[0].text), _calls(plans)) == wanted), None)
-        if old is not None:
-            gone.remove(old)
-            yield old, new
+) -> list[tuple[list[QueryPlan], list[QueryPlan]]]:
+    return successors(
+        [was[fingerprint] for fingerprint in was.keys() - now.keys()],
+        [now[fingerprint] for fingerprint in now.keys() - was.keys()],
+        text=lambda plans: plans[0].text,
+        calls=_calls,
+    )
 
 
 def _by_statement(plans: Iterable[QueryPlan]) -> dict[str, list[QueryPlan]]:

@@ -7,19 +7,6 @@ import re
 
 from gate.model import MEMORY_GROWTH, Gain, Holding
 
-_INNERMOST = re.compile(r"\([^()]*\)")
-_TABLE = re.compile(r"\b(?:from|into|update)\s+(?!as\b)([\w.\"]+)")
-
-
-def reads(text: str) -> tuple[str, str]:
-    """The verb of a statement and the first table it is about, which one that was rewritten still has."""
-    lower = text.lower()
-    outer, nested = lower, 1
-    while nested:  # what a subquery in its columns reads is not what it is about
-        outer, nested = _INNERMOST.subn("", outer)
-    table = _TABLE.search(outer) or _TABLE.search(lower)
-    return lower.split(" ", 1)[0], table[1] if table else ""
-
 
 def longer(gain: Gain) -> str:
     """ "library/lyrics.py:57 themes: +0.31 ms of processor time (in re.compile)"."""

@@ -49,6 +49,16 @@ def test_the_same_values_in_more_bytes_are_white_space() -> None:
     assert named(compact, wide) == [expected]
 
 
+def test_the_same_values_in_no_more_bytes_are_nothing() -> None:
+    """The answer to another parameter of the case may be the one that grew."""
+    assert named('{"a": 1}', '{"a": 1}') == named('{"a": 1}', '{"a":1}') == []
+
+
+def test_half_a_character_is_a_value_like_others() -> None:
+    """As JavaScript leaves it where it cuts a text."""
+    assert named('{"a": "x"}', '{"a": "\\ud83d xx"}') == [("a", len('"a": "x"'), len('"a": "? xx"'))]
+
+
 def test_a_longer_text_has_more_lines() -> None:
     """Whatever its size."""
     assert named("id,title\n1,x\n", "id,title\n" + "1,x\n" * 2_000_000) == [("the answer", 2, 2_000_001)]

@@ -73,6 +73,17 @@ def test_more_blocks_are_explained_by_the_plan_of_the_statement_that_reads_them(
     assert found.differences == FOUND.differences
 
 
+def test_parameters_may_be_numbered_otherwise_in_a_plan() -> None:
+    """A server that squashes a list counts the parameters after it from two."""
+    listed = "SELECT id FROM songs WHERE id IN ($1, ...) AND b = $2"
+    cause = dataclasses.replace(FOUND, differences=(dataclasses.replace(FOUND.differences[0], text=listed),))
+    plan = dataclasses.replace(PLAN, text=listed.replace("$2", "$4"))
+    found = deepened(row("sql.blocks"), cause, look(plans=(OTHER, plan)))
+    assert found is not None
+    assert found.plans == (plan, OTHER)
+    assert found.summary.endswith(PLAN.sentence)
+
+
 def test_the_plan_of_another_statement_is_kept_and_not_said() -> None:
     """What a loop has added is not explained by how its neighbour reads now."""
     found = deepened(row("sql.calls"), FOUND, look(plans=(OTHER,)))
