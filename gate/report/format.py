@@ -242,8 +242,12 @@ _LEAST = tuple(
 
 
 def quoted(argument: str) -> str | None:
-    """An argument to copy into a shell, or None where what is shown would not be what is meant."""
-    return shlex.quote(argument) if clean(argument, ARGUMENT_LIMIT) == argument else None
+    """An argument to copy into a shell, or None where what is shown would not be what is meant.
+
+    So it is where a program would take it for an option, which no quotes prevent.
+    """
+    plain = clean(argument, ARGUMENT_LIMIT) == argument and not argument.startswith("-")
+    return shlex.quote(argument) if plain else None
 
 
 def _digits(number: float) -> str:

@@ -176,21 +176,27 @@ def baselines(report: Report) -> str:
 def accepting(report: Report) -> tuple[str, ...]:
     """The commands that accept what blocks, in order; none where nothing blocks that can be accepted."""
     cases = _blocked(row for row in report.comparisons if row.metric != "errors")
-    if not cases or _given(report, "--a"):
+    if not cases or _of_two_refs(report):
         return ()
     names = [f.quoted(str(case)) for case in cases]
     named = [name for name in names if name is not None]
     arguments = named if len(named) == len(cases) <= 10 else ["--all"]
     command = ["perf-gate", "accept", *_flags(report, "--config"), *arguments]
-    return (" ".join(command), f"git add {f.quoted(baselines(report))} && git commit")
+    return (" ".join(command), *_committed(report))
 
 
 def adopting(report: Report) -> tuple[str, ...]:
     """The commands of a first adoption; none where something was compared."""
-    if not first_adoption(report) or report.verdict.state is State.ERROR or _given(report, "--a"):
+    if not first_adoption(report) or report.verdict.state is State.ERROR or _of_two_refs(report):
         return ()
     command = ["perf-gate", "baseline", "update", *_flags(report, "--config")]
-    return (" ".join(command), f"git add {f.quoted(baselines(report))} && git commit")
+    return (" ".join(command), *_committed(report))
+
+
+def _committed(report: Report) -> tuple[str, ...]:
+    """The command that commits the baselines; none where their directory cannot be named in one."""
+    directory = f.quoted(baselines(report))
+    return (f"git add -- {directory} && git commit",) if directory else ()
 
 
 def fetching(report: Report, commit: str) -> str:
@@ -263,23 +269,36 @@ def _compared(report: Report) -> list[str]:
 
 
 # How a flag that may be given several times is recorded: ('endpoints',) or (('LOG', 'off'), ('X', '1')).
+# Of any other a stranger's report may say the like: it is one value, or one argument would become several.
 _SEVERAL = re.compile(r"\(('[^'\\]*'(, )?)+,?\)")
 _ASSIGNED = re.compile(r"\((\('[^'\\]*', '[^'\\]*'\)(, )?)+,?\)")
+_ASSIGNING = ("--env", "--postgres", "--redis")
 _NUMBERS = ("--scale", "--time-budget")
+
+
+def _of_two_refs(report: Report) -> bool:
+    """Whether it is a report of `ab`, which looks at no baselines."""
+    return _stated(report, "--a") is not None
+
+
+def _stated(report: Report, name: str) -> str | None:
+    """What a report records of a flag of its run; None where that had its default."""
+    setting = next((s for s in report.config if s.name == name and s.origin in ("flag", "env")), None)
+    return None if setting is None or setting.value in ("None", "()", _DEFAULTS.get(name)) else setting.value
 
 
 def _given(report: Report, name: str) -> tuple[str, ...]:
     """The values of a flag of this run, quoted for a shell; none where it had its default."""
-    setting = next((s for s in report.config if s.name == name and s.origin in ("flag", "env")), None)
-    if setting is None or setting.value in ("None", "()", _DEFAULTS.get(name)):
+    value = _stated(report, name)
+    if value is None:
         return ()
-    values = [setting.value.removesuffix(".0") if name in _NUMBERS else setting.value]
-    if _ASSIGNED.fullmatch(setting.value):
-        values = ["=".join(pair) for pair in re.findall(r"\('([^']*)', '([^']*)'\)", setting.value)]
-    elif _SEVERAL.fullmatch(setting.value):
-        values = re.findall(r"'([^']*)'", setting.value)
-    quoted = [f.quoted(value) for value in values]
-    return tuple(value for value in quoted if value is not None)
+    values = [value.removesuffix(".0") if name in _NUMBERS else value]
+    if name in _ASSIGNING and _ASSIGNED.fullmatch(value):
+        values = ["=".join(pair) for pair in re.findall(r"\('([^']*)', '([^']*)'\)", value)]
+    elif name == "--suite" and _SEVERAL.fullmatch(value):
+        values = re.findall(r"'([^']*)'", value)
+    quoted = [f.quoted(each) for each in values]
+    return tuple(each for each in quoted if each is not None)
 
 
 def _blocked(rows: Iterable[Comparison]) -> list[Case]:

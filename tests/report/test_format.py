@@ -206,11 +206,12 @@ def test_names_are_cut() -> None:
 
 
 def test_a_command_is_only_given_where_it_means_what_it_shows() -> None:
-    """A name with something unseen in it is not offered for copying."""
+    """A name with something unseen in it is not offered for copying, nor one that would be an option."""
     assert f.quoted("endpoints/a b;rm") == "'endpoints/a b;rm'"
     assert f.quoted("endpoints/a\u202eb") is None
     assert f.quoted("x" * 300) == "x" * 300
     assert f.quoted("x" * 600) is None
+    assert f.quoted("--help") is None
 
 
 LOOP = "SELECT ... FROM songs WHERE id = $1"

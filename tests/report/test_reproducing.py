@@ -8,12 +8,13 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
-from example_reports import BASE, HEAD, PLAYLIST, n_plus_one, slower
+from example_reports import BASE, HEAD, PLAYLIST, first_adoption, n_plus_one, slower
 
 from gate.cli.ab import ab
 from gate.cli.run import flags, run
-from gate.model import Finding, Level, Outcome, Report, Setting
+from gate.model import Case, Finding, Level, Outcome, Report, Setting
 from gate.report import markdown, says, text
 
 ROOT = Path(__file__).parents[2]
@@ -173,3 +174,39 @@ def test_base_is_the_commit_that_was_found(against: str, wanted: str) -> None:
     plan = dataclasses.replace(made.run.plan, against=against)
     made = dataclasses.replace(made, run=dataclasses.replace(made.run, plan=plan))
     assert says.reproducing(made) == f"perf-gate run --against {wanted}"
+
+
+def test_a_reference_of_a_report_is_one_argument() -> None:
+    """Two values in what should be one would be positional arguments and options of a stranger's making."""
+    two = "('main', '--markdown=../../.bashrc')"
+    settings = tuple(Setting(name=n, value=v, origin="flag") for n, v in (("--a", two), ("--b", "topic")))
+    made = dataclasses.replace(slower(), config=settings)
+    assert shlex.split(says.reproducing(made)) == ["perf-gate", "ab", two, "topic"]
+
+
+@pytest.mark.parametrize("hostile", ["-h", "--markdown=../../.bashrc", "('--help',)", "(('--help', 'x'),)"])
+@pytest.mark.parametrize("command", [run, ab], ids=["run", "ab"])
+@pytest.mark.parametrize("made", [n_plus_one(), first_adoption()], ids=["blocked", "adoption"])
+def test_no_value_of_a_report_is_an_option(made: Report, command: click.Command, hostile: str) -> None:
+    """Quotes keep a shell from reading a value, not the program: one that begins with a dash is left out."""
+    options = {f"--{(parameter.name or '').replace('_', '-')}" for parameter in command.params}
+    settings = [Setting(name=name, value=hostile, origin="flag") for name in sorted(options)]
+    settings.append(Setting(name="baselines", value=hostile, origin="file"))
+    plan = dataclasses.replace(made.run.plan, against=hostile)
+    rows = tuple(
+        dataclasses.replace(row, case=Case(suite=hostile, name=row.case.name)) for row in made.comparisons
+    )
+    made = dataclasses.replace(
+        made, config=tuple(settings), comparisons=rows, run=dataclasses.replace(made.run, plan=plan)
+    )
+    pasted = (*says.accepting(made), *says.adopting(made), says.reproducing(made), says.measuring_anew(made))
+    words = [word for line in pasted for word in shlex.split(line)]
+    assert {word for word in words if word.startswith("-")} <= options | {"--against", "--all", "--"}
+
+
+def test_a_directory_that_would_be_an_option_is_not_added() -> None:
+    """The rest of the advice stands; of any other directory git is told that it is none."""
+    made = n_plus_one()
+    for value, wanted in (("--help", ()), ("a b", ("git add -- 'a b' && git commit",))):
+        named = (Setting(name="baselines", value=value, origin="file"),)
+        assert says.accepting(dataclasses.replace(made, config=named))[1:] == wanted

@@ -141,7 +141,8 @@ def test_first_adoption_says_what_to_commit() -> None:
     """The next step after a first run is a command."""
     rendered = text(first_adoption())
     assert (
-        "\nadopt       perf-gate baseline update\n            git add baselines && git commit\n" in rendered
+        "\nadopt       perf-gate baseline update\n            git add -- baselines && git commit\n"
+        in rendered
     )
 
 
