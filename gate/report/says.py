@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from gate.model import (
     GATED,
     Case,
+    Cause,
     Caveat,
     Comparison,
     Kind,
@@ -325,7 +326,8 @@ def below(
 
     shown: every row of the report, for what a blocked case does better; said: what is said of several rows
     elsewhere. limit: characters of a note; a blocked case's first cause may have more, since the headline
-    may have cut it. Neighbours that share a cause say it once, and a statement they share too.
+    may have cut it. Neighbours that share a cause say it once, and a statement they share too: the whole
+    statement, of which a cause's sentence leaves out the select list.
     """
     gained = gains(shown)
     blocked = [row for row in shown if row.mark is Mark.BLOCKED]
@@ -334,10 +336,13 @@ def below(
     led: set[Case] = set()
     found: list[tuple[str, ...]] = []
     before: list[str] = []  # causes of one statement, of which the first names it
+    behind = ""  # that statement, whole
     for row in judged:
         case, cause = row.comparison.case, row.comparison.cause
         leads = row.mark is Mark.BLOCKED and case not in led
         notes = [sure(row.comparison)] if row.timed else []
+        if cause and _statement(cause) != behind:
+            before, behind = [], _statement(cause)
         if cause and cause.summary not in before[-1:]:
             told = f.continued(cause.summary, before)
             notes.append(f.shortened(told, SENTENCE if leads else limit))
@@ -351,6 +356,11 @@ def below(
         before = before if cause else []
         found.append(tuple(note for note in notes if note))
     return tuple(found)
+
+
+def _statement(cause: Cause) -> str:
+    """What the cause's sentence is about, whole; empty where it is about no part of the work."""
+    return cause.differences[0].text if cause.differences else ""
 
 
 def sure(row: Comparison) -> str:

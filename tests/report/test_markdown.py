@@ -136,6 +136,19 @@ def test_cases_that_share_a_statement_say_it_once() -> None:
     assert visible.count("`the same statement: ran ") == 3
 
 
+def test_another_statement_is_not_called_the_same() -> None:
+    """Two statements that differ in their select lists alone look alike in a row: each is named."""
+    other = SONG.replace("songs.duration", "songs.isrc")
+    asked = [("sql.calls", SONG, "calls"), ("sql.rows", other, "rows"), ("sql.blocks", other, "blocks")]
+    rows = [
+        regressed(next(iter(CASES)), metric, 3, 33 - number, cause=ran(sql, 1, 30, measure))
+        for number, (metric, sql, measure) in enumerate(asked)
+    ]
+    visible = markdown(report(State.BLOCKED, ("x",), rows)).split("<details>")[0]
+    assert visible.count("SELECT ... FROM songs") == 2
+    assert visible.count("the same statement") == 1
+
+
 def test_statement_is_shown_whole_in_the_evidence() -> None:
     """A reviewer reads the SQL, once, with all that it costs."""
     made = markdown(n_plus_one())
