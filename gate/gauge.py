@@ -7,17 +7,18 @@ independent, and tested as those of times are.
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from gate.model import (
+    LATENCY,
     MEMORY_GROWTH,
     MEMORY_PEAK,
     Case,
     Comparison,
-    Finding,
     Interval,
     Kind,
-    Level,
     Metric,
     Outcome,
     Run,
@@ -33,16 +34,28 @@ CONFIDENCE = 0.95  # of either bound that is shown
 MEGABYTE = 2.0**20
 # Bytes a request that a process may grow by, and what a peak may rise by at least, whatever base's is.
 ALLOWED = {MEMORY_GROWTH.name: MEGABYTE / 1000, MEMORY_PEAK.name: MEGABYTE}
+# Bytes within a pair, below which growth may be one of the steps that memory is taken in: over few requests
+# a step would look like a leak.
+STEP = 50 * ALLOWED[MEMORY_GROWTH.name]
 SHARE = 0.05  # of base's peak
-_NAMED = 5  # cases, in a sentence
 MARGIN = 0.5  # of what is allowed; what the test has to reject
+
+
+class _Found(NamedTuple):
+    """A gauge of a case: its pairs' values by side, their differences' centre, bytes that are let through."""
+
+    case: Case
+    metric: Metric
+    values: Mapping[SideName, list[float]]
+    centre: Centre
+    allowed: float
 
 
 def judge_memory(run: Run) -> tuple[Comparison, ...]:
     """One row for each case and gauge that all pairs of the screen have seen on both sides."""
     pairs = [p.number for p in run.pairs if p.stage == "screen" and not p.lost and p.cases]
     labels = {planned.case: planned.label for planned in run.plan.cases}
-    found: list[tuple[Case, Metric, Mapping[SideName, list[float]], Centre]] = []
+    found: list[_Found] = []
     for timed in run.plan.timed:
         for metric in (MEMORY_GROWTH, MEMORY_PEAK):
             sides: dict[SideName, dict[int, float]] = {
@@ -53,31 +66,14 @@ def judge_memory(run: Run) -> tuple[Comparison, ...]:
             if len(both) >= ENOUGH:
                 values = {name: [seen[p] for p in both] for name, seen in sides.items()}
                 centre = trimmed([h - b for b, h in zip(values["base"], values["head"], strict=True)])
-                found.append((timed.case, metric, values, centre))
-    worse = holm([c.above(MARGIN * _allowed(m, v)) for _, m, v, c in found], LEVEL)
-    better = holm([c.below(-MARGIN * _allowed(m, v)) for _, m, v, c in found], LEVEL)
+                allowed = _growth(run, timed.case) if metric == MEMORY_GROWTH else _rise(values["base"])
+                found.append(_Found(timed.case, metric, values, centre, allowed))
+    worse = holm([each.centre.above(MARGIN * each.allowed) for each in found], LEVEL)
+    better = holm([each.centre.below(-MARGIN * each.allowed) for each in found], LEVEL)
     return tuple(
-        _row(case, labels.get(case, str(case)), metric, values, centre, (more > 0, less > 0))
-        for (case, metric, values, centre), more, less in zip(found, worse, better, strict=True)
+        _row(each, labels.get(each.case, str(each.case)), (more > 0, less > 0))
+        for each, more, less in zip(found, worse, better, strict=True)
     )
-
-
-def unwatched(run: Run) -> tuple[Finding, ...]:
-    """Names the cases of which too few pairs know what a request leaves behind, though memory is known."""
-    pairs = {p.number for p in run.pairs if p.stage == "screen" and not p.lost and p.cases}
-    few = []
-    for case in (timed.case for timed in run.plan.timed):
-        peaks, growth = (
-            [_values(run, case, metric, side).keys() & pairs for side in ("base", "head")]
-            for metric in (MEMORY_PEAK, MEMORY_GROWTH)
-        )
-        if len(peaks[0] & peaks[1]) >= ENOUGH > len(growth[0] & growth[1]):
-            few.append(str(case))
-    if not few:
-        return ()
-    named = ", ".join(few[:_NAMED]) + (f" and {len(few) - _NAMED} more" if len(few) > _NAMED else "")
-    text = f"what a request leaves in memory is not known, for too few fit into a pair: {named}"
-    return (Finding(name="memory", level=Level.NOTE, text=text),)
 
 
 def _values(run: Run, case: Case, metric: Metric, side: SideName) -> dict[int, float]:
@@ -89,22 +85,24 @@ def _values(run: Run, case: Case, metric: Metric, side: SideName) -> dict[int, f
     }
 
 
-def _allowed(metric: Metric, values: Mapping[SideName, list[float]]) -> float:
-    """Bytes."""
-    least = ALLOWED[metric.name]
-    return least if metric == MEMORY_GROWTH else max(least, SHARE * statistics.median(values["base"]))
+def _growth(run: Run, case: Case) -> float:
+    """Bytes a request that a process may grow by, by how many of them a pair has a side."""
+    timed: Counter[tuple[SideName, int]] = Counter()
+    for sample in run.samples:
+        if sample.case == case and sample.metric.name == LATENCY.name:
+            timed.update((sample.side, point.pair) for point in sample.points)
+    return max(ALLOWED[MEMORY_GROWTH.name], STEP / min(timed.values()) if timed else 0.0)
 
 
-def _row(
-    case: Case,
-    label: str,
-    metric: Metric,
-    values: Mapping[SideName, list[float]],
-    centre: Centre,
-    sure: tuple[bool, bool],
-) -> Comparison:
+def _rise(base: list[float]) -> float:
+    """Bytes that a peak may rise by."""
+    return max(ALLOWED[MEMORY_PEAK.name], SHARE * statistics.median(base))
+
+
+def _row(found: _Found, label: str, sure: tuple[bool, bool]) -> Comparison:
+    case, metric, values, centre, allowed = found
     base, head = (float(round(statistics.median(values[name]))) for name in ("base", "head"))
-    allowed, (more, less) = _allowed(metric, values), sure
+    more, less = sure
     outcome = Outcome.EQUIVALENT
     if more and centre.estimate >= allowed and head > 0:
         outcome = Outcome.REGRESSED

@@ -15,7 +15,7 @@ from gate.baseline import joined
 from gate.budget import check_budgets
 from gate.config import Config, Policy
 from gate.explain import explained
-from gate.gauge import judge_memory, unwatched
+from gate.gauge import judge_memory
 from gate.model import (
     CPU,
     GATED,
@@ -88,7 +88,6 @@ def judge(run: Run, context: Context) -> Report:
         else ()
     )
     findings = nondeterministic(rows) + skipped(head) + _structural(run, context, head, base)
-    findings += unwatched(run)
     findings += uncovered(run.routes, context.config.policy.min_coverage if context.config else None)
     verdict = decide(
         rows,

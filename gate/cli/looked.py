@@ -217,6 +217,10 @@ def _benched(
             ask = functools.partial(workers[name].visit, called.rounds)
             if not watched[name].visit(case, called.rounds * called.loops, ask) or time.monotonic() > ended:
                 break
-        for worker in workers.values():
-            worker.finish()
+        for name, one in watched.items():
+            with explaining(one.prepared.running, one.database) as explainer:
+                mark = explainer.mark()
+                workers[name].visit(1)
+                one.explained(case, explainer.since(mark))
+            workers[name].finish()
     return watched

@@ -56,7 +56,6 @@ VISITS = 10  # turns a side has at one case in a pair
 # endpoint has FEW requests, for a median of fewer is worth little.
 SECONDS, PATIENCE, FEW = 0.3, 2.0, 25
 FELT = 3  # requests of a warm case that tell how long one takes
-GROWING = 50  # requests in a pair, below which what they leave in memory says nothing
 PARALLEL = 1.1  # processor seconds per second above which a request keeps more than one core busy
 
 T = TypeVar("T")
@@ -342,8 +341,7 @@ class EndpointPair:
                 return
         for name, one in served.items():
             first, last = held[name], memory.resident(one.side.pids)
-            # Memory is taken in steps: over few requests one of them would look like a leak.
-            if first is not None and last is not None and size * turn[name] >= GROWING:
+            if first is not None and last is not None:
                 self.account.seen[name].add(case, MEMORY_GROWTH, [(last - first) / (size * turn[name])])
 
     @contextmanager

@@ -77,7 +77,7 @@ class Watched:
         seen.requests += requests
         return True
 
-    def explained(self, case: Case, found: Explained, body: bytes, missing: str) -> None:
+    def explained(self, case: Case, found: Explained, body: bytes = b"", missing: str = "") -> None:
         seen = self.seen.setdefault(case, Seen())
         seen.plans, seen.body, seen.missing = found.plans, body, missing
 

@@ -8,7 +8,7 @@ import pytest
 
 from gate.config import Policy
 from gate.explain.causes import held
-from gate.gauge import judge_memory, unwatched
+from gate.gauge import judge_memory
 from gate.model import (
     METRICS,
     Case,
@@ -124,14 +124,20 @@ def test_a_case_that_stands_is_not_drawn_in_by_one_that_falls() -> None:
     assert (worse.outcome, same.outcome) == (Outcome.REGRESSED, Outcome.EQUIVALENT)
 
 
-def test_a_case_too_slow_to_know_what_its_requests_leave_is_named() -> None:
-    """Where memory is known at all; with growth of seven pairs nothing was judged."""
-    both: tuple[SideName, SideName] = ("base", "head")
-    peaks = [sample(CASE, "memory.peak", side, [1.0] * 8) for side in both]
-    few = [sample(CASE, "memory.growth", side, [1.0] * 7) for side in both]
-    enough = [sample(CASE, "memory.growth", side, [1.0] * 8) for side in both]
-    (found,) = unwatched(run(peaks + few))
-    assert (found.level, found.text.endswith(": endpoints/page")) == (Level.NOTE, True)
-    assert unwatched(run(peaks + enough)) == ()
-    assert unwatched(run(few)) == ()
-    assert unwatched(run([])) == ()
+@pytest.mark.parametrize(("requests", "outcome"), [(50, "regressed"), (20, "equivalent"), (4, "equivalent")])
+def test_over_few_requests_more_is_let_through(requests: int, outcome: str) -> None:
+    """Two kilobytes each, over a hundred in a pair or less than the steps that memory is taken in."""
+    sides: tuple[SideName, SideName] = ("base", "head")
+    asked = [
+        Sample(
+            case=CASE,
+            metric=METRICS["latency"],
+            side=side,
+            points=tuple(Point(pair, 1, n, 0.02) for pair in range(1, 9) for n in range(requests)),
+        )
+        for side in sides
+    ]
+    levels = {"base": 0.0, "head": 2_000.0}
+    grown = [sample(CASE, "memory.growth", side, noisy(levels[side], 0.005)) for side in sides]
+    (row,) = judge_memory(run(asked + grown))
+    assert row.outcome == outcome

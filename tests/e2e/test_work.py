@@ -70,3 +70,15 @@ def test_what_grows_with_the_data_is_found(applied: Callable[[Path], Project]) -
     assert ended.code == 1, ended.out + ended.err
     found = [each["text"] for each in report["findings"] if each["name"] == "grows-with-data"]
     assert any("FROM songs" in text and "at 20,000,000 songs: " in text for text in found), report["findings"]
+
+
+def test_a_rewritten_statement_of_a_benchmark_is_explained_by_its_plan(
+    applied: Callable[[Path], Project],
+) -> None:
+    """No longer the same statement, it stands beside the one that it replaces."""
+    project = applied(ZOO / "D2-search-ilike.patch")
+    ended, report = project.run("--only", "benchmarks/test_database.test_search", suite="benchmarks")
+    assert ended.code == 1, ended.out + ended.err
+    (row,) = [row for row in report["comparisons"] if row["metric"] == "sql.blocks"]
+    assert "became Seq Scan on songs" in row["cause"]["summary"]
+    assert any("ILIKE" in plan["text"] for plan in row["cause"]["plans"])
