@@ -15,7 +15,7 @@ from gate import baseline
 from gate.baseline import Kept
 from gate.cli.sources import SUITES, read_suites
 from gate.config import Config
-from gate.errors import GateError, RepositoryError
+from gate.errors import BaselineError, GateError, RepositoryError
 from gate.judge import run_of
 from gate.model import GATED, LATENCY, METRICS, TIME, Case, Finding, Kind, Level, PlannedCase, Report, SideRun
 from gate.report import format as f
@@ -69,12 +69,17 @@ class Drift:
 def drift_here(report: Report, config: Config, repository: Repository) -> Drift:
     """By the kept times of the working tree, and the anchor's files as git has them.
 
-    Raises RepositoryError for an anchor that is not there, BaselineError for a file that is damaged.
+    Raises RepositoryError for an anchor that is not there, BaselineError for a file that is damaged or
+    cannot be read.
     """
 
     def read(path: str) -> str | None:
         file = repository.root / path
-        return file.read_text(encoding="utf-8") if file.is_file() else None
+        try:
+            return file.read_text(encoding="utf-8") if file.is_file() else None
+        except (OSError, UnicodeDecodeError) as error:
+            hint = "restore it from git, or remove the file: times are shown only"
+            raise BaselineError(f"these times cannot be read: {error}", where=path, hint=hint) from None
 
     def at(ref: str) -> Read:
         return lambda path: repository.show(ref, path)

@@ -402,9 +402,10 @@ def test_run_goes_without_a_drift_that_cannot_be_told(
     made, said = report(5, FIRST, FIRST), list[str]()
     assert drift.with_drift(made, ruled(anchor="v9"), here(tmp_path), notify=said.append) == made
     (tmp_path / PATH).parent.mkdir(parents=True)
-    (tmp_path / PATH).write_text("{")
-    assert drift.with_drift(made, RULES, here(tmp_path), notify=said.append) == made
-    assert [line.partition(":")[0] for line in said] == ["no drift"] * 2
+    for damaged in (b"{", b"\xff"):
+        (tmp_path / PATH).write_bytes(damaged)
+        assert drift.with_drift(made, RULES, here(tmp_path), notify=said.append) == made
+    assert [line.partition(":")[0] for line in said] == ["no drift"] * 3
 
 
 def test_saved_report_is_judged_with_its_drift(
