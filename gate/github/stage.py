@@ -41,7 +41,8 @@ class Said:
 class Desk:
     """What the stage is told. name: of the artifact. label: that accepts. survey: reads a commit's rules.
 
-    always: a comment also where all is well; without it a pull request gets none before something is not.
+    always: a comment also where all is well; without it a pull request gets none before something is not,
+    or it changes what decides what is measured.
     """
 
     author: Author
@@ -139,7 +140,8 @@ def trusted_body(
     ruling = _ruling(client, pull, desk.label, since)
     report = override.accepted(judged.report, ruling.override) if ruling.override else judged.report
     lines = [f"> **{doubt}**\n\n" for doubt in doubts(stated, judged, run, ruling)]
-    news = desk.always or bool(lines) or report.verdict.state is not State.PASS
+    # Edits are for whoever reviews, above all where a report that passes may have been made to pass by them.
+    news = desk.always or bool(lines or judged.edits) or report.verdict.state is not State.PASS
     if judged.edits:
         edits = ", ".join(judged.edits)
         lines.append(f"> This pull request changes {edits}, which decide what is measured and judged.\n\n")

@@ -96,6 +96,15 @@ def test_doubts_make_a_comment_whoever_wants_few(github: FakeGitHub) -> None:
     assert only_comment(github).splitlines()[2].startswith("> **The check ended with failure")
 
 
+def test_edits_of_the_gates_files_make_a_comment_whoever_wants_few(github: FakeGitHub) -> None:
+    """A report passes easily where the pull request changes how it is made: whoever reviews is told."""
+    github.trees[MERGE][".github/workflows/x.yml"] = b"on: push"
+    github.add_artifact(900, as_artifact(green()))
+    with client(github) as opened:
+        comment_on(finished(conclusion="success"), opened, desk(always=False))
+    assert "> This pull request changes workflows, which decide" in only_comment(github)
+
+
 def test_github_enterprise_server(github: FakeGitHub) -> None:
     """Its API lies below a path of its own: every request goes there, the download too."""
     github.prefix = "/api/v3"
