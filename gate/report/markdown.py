@@ -371,9 +371,13 @@ def _line(row: Row, end: float) -> Line:
     return Line(cells=(mark, title, f.clean(comparison.metric, 40), *sides, whole(allowed)))
 
 
+_APART = re.compile(r"(?<!\w)'[^']*'|; ")  # a literal of SQL, or the end of one of several things said
+
+
 def _note(text: str) -> Inert:
     """What stands below a row: one line for each thing that a sentence says."""
-    parts = (f.clean(part, says.SENTENCE).replace(" -> ", " → ") for part in text.split("; "))
+    said = _APART.sub(lambda found: "\n" if found[0] == "; " else found[0], text).split("\n")
+    parts = (f.clean(part, says.SENTENCE).replace(" -> ", " → ") for part in said)
     return Inert("<br>".join(map(cell, parts)))
 
 

@@ -14,7 +14,7 @@ from example_reports import CASES, EXAMPLES, SONG, equal_rows, n_plus_one, ran, 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from gate.model import Case, Caveat, Environment, Finding, Level, Outcome, Pair, Report, State
+from gate.model import Case, Cause, Caveat, Environment, Finding, Level, Outcome, Pair, Report, State
 from gate.report import format as f
 from gate.report import markdown
 from gate.report.markdown import cell, code, fenced
@@ -117,6 +117,21 @@ def test_a_cause_is_shown_whole() -> None:
     cause = dataclasses.replace(ran(SONG, 1, 30), summary=said)
     rows = [regressed(case, "sql.calls", 3, 33, cause=cause) for case in list(CASES)[:1]]
     assert f"`<br>`Index Scan is gone`<br>`{place}` |" in markdown(report(State.BLOCKED, ("x",), rows))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "DELETE FROM a WHERE b = 'x; y' ran 3 times (was 1); Seq Scan",
+        "DELETE FROM a WHERE b IN ('it''s; x', 'y; z') ran 3 times (was 1); Seq Scan",
+        "head's answer is longer; base's is not",
+    ],
+)
+def test_a_literal_of_a_statement_is_not_taken_apart(said: str) -> None:
+    """A semicolon ends what is said, not what stands between quotes; an apostrophe is no quote."""
+    rows = [regressed(next(iter(CASES)), "sql.calls", 3, 33, cause=Cause(summary=said))]
+    visible = markdown(report(State.BLOCKED, ("x",), rows)).split("<details>")[0]
+    assert "`<br>`".join(said.rsplit("; ", 1)) in visible
 
 
 def test_cases_that_share_a_statement_say_it_once() -> None:
