@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from gate import dataset, services
+from gate import dataset, db, services
 from gate.cli.clock import Clock
 from gate.cli.measure import Collected, collecting
 from gate.cli.prepared import Prepared
@@ -20,7 +20,7 @@ from gate.cli.scratch import scratch_directory
 from gate.cli.sources import Options, Sources
 from gate.config import Config, Services
 from gate.errors import GateError
-from gate.model import SideName
+from gate.model import PostgresServer, SideName
 from gate.plan import CACHED, COPIES, Room, check_space, needed_bytes, rough_bytes
 from gate.suites import endpoints
 from gate.target.environment import installed
@@ -45,6 +45,7 @@ class Workshop:
         self.running: Running = {}
         self._migrated: dict[SideName, services.Running] = {}
         self._unsaved: list[tuple[services.Running, str]] = []
+        self._shares: dict[tuple[PostgresServer, str, float], dataset.Template] = {}
 
     def start_services(self) -> None:
         """One set for both sides, or one each where they are to differ."""
@@ -155,19 +156,35 @@ class Workshop:
         raise outcome
 
     def on_share(self, side: Prepared, share: float) -> Prepared:
-        """The side with another template, of so much of its data set; nothing keeps that one.
+        """The side with another template, of so much of its data set; it goes with the end of the run.
 
-        It is made of a clone of the whole, so that nothing is migrated once more.
+        Sides with one data set have one share of it. It is made of a clone of the whole, so that nothing
+        is migrated once more.
         """
-        server, database = side.running.postgres, migrated_database(side)
-        with self.clock.phase("seed", f"seeding {share:.0%} of the rows to see what grows with the data"):
-            over = frozenset(name for name, _, _ in side.sealed.tables)
-            dataset.clone(server, side.sealed, database)
+        of = (side.running.postgres, side.sealed.key, share)
+        if of not in self._shares:
+            with self.clock.phase("seed", f"seeding {share:.0%} of the rows to see what grows with the data"):
+                self._shares[of] = self._share(side, share)
+        return dataclasses.replace(side, template=self._shares[of])
+
+    def _share(self, side: Prepared, share: float) -> dataset.Template:
+        server, over = side.running.postgres, frozenset(name for name, _, _ in side.sealed.tables)
+        # What is built of the clone takes its name away, and then nothing is left to drop.
+        with dataset.cloned(server, side.sealed, migrated_database(side)) as database:
             plan = self._described(side, share=share, over=over)
+            # A run that was killed left it on a server that was given.
             template = dataset.find(server, plan.key)
             if template is None:
                 template = dataset.build(server, database, plan, over=over, notify=self.clock.notify)
-        return dataclasses.replace(side, template=template)
+        self.stack.callback(self._forgotten, server, template)
+        return template
+
+    def _forgotten(self, server: PostgresServer, template: dataset.Template) -> None:
+        """A server that is gone must not cost the verdict at the very end."""
+        try:
+            dataset.drop(server, template.database)
+        except (GateError, db.Error) as error:
+            self.clock.notify(f"{template.database} could not be dropped: {error}")
 
     @contextmanager
     def migrating(self, side: Prepared) -> Iterator[Callable[[], dataset.DataPlan]]:

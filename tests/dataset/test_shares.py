@@ -1,0 +1,118 @@
+"""A share of a data set, built over a clone of the whole: as if built afresh, and gone after the run."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gate import dataset, db
+from gate.cli.clock import Clock
+from gate.cli.prepared import Prepared
+from gate.cli.sides import Workshop
+from gate.errors import GateError
+
+pytestmark = pytest.mark.services
+
+# Of a quarter of the people nobody is an officer, and visits end within the first partition.
+SCHEMA = """
+CREATE TABLE people (id serial PRIMARY KEY, email text NOT NULL UNIQUE);
+CREATE TABLE officers (id serial PRIMARY KEY, person_id integer NOT NULL REFERENCES people (id), post text);
+CREATE INDEX officers_post ON officers (lower(post));
+CREATE STATISTICS officers_together ON person_id, post FROM officers;
+CREATE TABLE visits (id bigserial PRIMARY KEY, place text NOT NULL) PARTITION BY RANGE (id);
+CREATE TABLE visits_first PARTITION OF visits FOR VALUES FROM (1) TO (101);
+CREATE TABLE visits_later PARTITION OF visits FOR VALUES FROM (101) TO (10001);
+"""
+TABLES = {
+    "people": {"rows": 100},
+    "officers": {"per": {"table": "people", "mean": 0.012}},
+    "visits": {"rows": 400},
+}
+SHARE = 0.25
+
+
+def rows(server, database, statement):
+    with db.connect(server, database) as conn:
+        return conn.execute(statement).fetchall()
+
+
+@pytest.fixture
+def whole(server, migrated, spec, quiet):
+    """The whole data set's template; of it there is all that a share must not have."""
+    plan = dataset.describe(server, migrated("whole", SCHEMA), spec(tables=TABLES), scale=1.0)
+    template = dataset.build(server, "whole", plan, notify=quiet)
+    assert {name: count for name, count, _ in template.tables}["officers"] == 1
+    return template
+
+
+@pytest.fixture
+def run(tmp_path, spec):
+    """run() -> a run's Workshop, without services of its own; closing its `stack` ends the run."""
+    with ExitStack() as runs:
+
+        def begin(notify=lambda _: None):
+            options = SimpleNamespace(cache=tmp_path, scale=None)
+            config = SimpleNamespace(dataset=spec(tables=TABLES))
+            sources = SimpleNamespace(config=config, path="perf-gate.toml")
+            return Workshop(options, sources, Clock(notify), runs.enter_context(ExitStack()))
+
+        yield begin
+
+
+@pytest.fixture
+def side(server, spec, whole):
+    """side(name) -> a side on the whole data set."""
+
+    def make(name, **changes):
+        return Prepared(
+            name=name,
+            ref="",
+            worktree=Path(),
+            config=SimpleNamespace(dataset=spec(**{"tables": TABLES, **changes})),
+            installed=None,
+            logs=Path(),
+            environ={},
+            running=SimpleNamespace(postgres=server),
+            template=whole,
+        )
+
+    return make
+
+
+def ours(server):
+    """Databases that a run makes."""
+    found = rows(server, "postgres", "SELECT datname FROM pg_database ORDER BY 1")
+    return {name for (name,) in found if name.startswith(("migrated_", "perf_gate_template_"))}
+
+
+def test_both_sides_have_one_share_and_nothing_is_left_of_it(server, whole, run, side):
+    """One template beside the whole, no clone; after the run the whole alone."""
+    workshop = run()
+    base, head = (workshop.on_share(side(name), SHARE) for name in ("base", "head"))
+    assert base.sealed == head.sealed != whole
+    assert {name: count for name, count, _ in head.sealed.tables} == {"people": 25, "visits": 100}
+    assert ours(server) == {whole.database, head.sealed.database}
+    workshop.stack.close()
+    assert ours(server) == {whole.database}
+
+
+def test_a_share_that_a_killed_run_left_is_found_and_dropped(server, whole, run, side):
+    """It is not built again, and the clone of the whole goes at once."""
+    left = run().on_share(side("head"), SHARE).sealed
+    said = []
+    workshop = run(said.append)
+    assert workshop.on_share(side("head"), SHARE).sealed == left
+    assert not [line for line in said if " rows in " in line]
+    assert ours(server) == {whole.database, left.database}
+    workshop.stack.close()
+    assert ours(server) == {whole.database}
+
+
+def test_a_share_that_cannot_be_built_leaves_no_clone(server, whole, run, side):
+    """Here its specification is refused."""
+    with pytest.raises(GateError, match="cannot be generated as configured"):
+        run().on_share(side("head", ignore=["people"]), SHARE)
+    assert ours(server) == {whole.database}
