@@ -158,7 +158,7 @@ def _loaded(
         if table.rows:
             digests.append((table.name, table.rows, _fill(conn, table, notify)))
         else:
-            conn.execute(f"TRUNCATE {table.quoted}".encode())
+            conn.execute(f"TRUNCATE {table.quoted} RESTART IDENTITY".encode())
     # Constraints are checked under the rules the application lives with.
     for statement in triggers:
         conn.execute(statement.encode())
@@ -245,7 +245,7 @@ def _fill(conn: db.Connection, table: Filled, notify: Notify) -> str:
     started = time.monotonic()
     try:
         with conn.transaction():
-            conn.execute(f"TRUNCATE {table.quoted}".encode())
+            conn.execute(f"TRUNCATE {table.quoted} RESTART IDENTITY".encode())
             freeze = "" if table.partitioned else ", FREEZE"
             statement = f"COPY {table.quoted} ({names}) FROM STDIN (FORMAT binary{freeze})"
             with conn.cursor().copy(statement.encode()) as copy:

@@ -88,8 +88,9 @@ def describe(
 
     scale: multiplies rows of tables that are not fixed. today: the day `relative` columns count from,
     by default the current one (UTC). directory: what paths of CSV files are relative to, by default the
-    current one. over: tables planned as if they were empty. keyed: whether a template will be made; else
-    tables that are left are not read, and there is no key. Raises ConfigError with all problems at once.
+    current one. over: tables planned as if they were empty, which the key names: where migrations left their
+    sequences is forgotten. keyed: whether a template will be made; else tables that are left are not read,
+    and there is no key. Raises ConfigError with all problems at once.
     """
     day = today or datetime.datetime.now(datetime.UTC).date()
     with db.connect(server, database) as conn:
@@ -104,7 +105,7 @@ def describe(
         key = ""
         if keyed:
             found = [contents(conn, table) for table in left] + planner.texts()
-            key = _key(server, schema, spec, scale, found, day)
+            key = _key(server, schema, spec, scale, found, day, over)
     return DataPlan(
         key=key,
         rows=sum(table.rows for table in tables),
@@ -130,6 +131,7 @@ def _key(
     scale: float,
     found: list[str],
     day: datetime.date,
+    over: frozenset[str],
 ) -> str:
     """Names the template. Anchors choose among rows and change none."""
     relative = any(c.relative for table in spec.tables.values() for c in table.columns.values())
@@ -143,6 +145,7 @@ def _key(
         platform.machine(),
         generator_version(),
         day.isoformat() if relative else "",
+        " ".join(sorted(over)),
     )
 
 

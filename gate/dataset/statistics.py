@@ -31,13 +31,30 @@ ORDER BY c.relkind <> 'p',
          CASE WHEN c.relkind = 'p' THEN (SELECT count(*) FROM pg_partition_ancestors(c.oid)) END,
          c.relpages DESC, c.oid
 """
+# ANALYZE leaves what it once found in a table, partition or statistics object whose rows are gone.
+_FORGET = """
+DELETE FROM pg_statistic WHERE starelid IN (
+  SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'm', 'p', 'i')
+    AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%')
+"""
+# The row itself stays: before 15 ANALYZE fails without it.
+_FORGET_EXTENDED = """
+UPDATE pg_statistic_ext_data
+SET stxdndistinct = NULL, stxddependencies = NULL, stxdmcv = NULL, stxdexpr = NULL
+"""
 _ONLY = 18  # the first major that can leave the partitions of a partitioned table out
 _AT_ONCE = 2  # tables; a sealed template is built on machines with two cores or more
 
 
 def collect(server: PostgresServer, database: str) -> tuple[str, ...]:
-    """VACUUM (FREEZE) and ANALYZE the whole database; gives the tables too large to be read whole."""
+    """VACUUM (FREEZE) and ANALYZE the whole database; gives the tables too large to be read whole.
+
+    Nothing is left of what was known before, of tables that lost all their rows either.
+    """
     with db.connect(server, database) as conn:
+        conn.execute(_FORGET)
+        conn.execute(_FORGET_EXTENDED)
         conn.execute("VACUUM (FREEZE)")
         tables = [row for row in conn.execute(_TABLES).fetchall() if row[3] is not None]
 

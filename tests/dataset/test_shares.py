@@ -33,10 +33,29 @@ TABLES = {
 }
 SHARE = 0.25
 
+STATE = {
+    "sequences": "SELECT sequencename, last_value FROM pg_sequences ORDER BY 1",
+    "sizes": """
+        SELECT relname, reltuples, relpages, relallvisible FROM pg_class
+        WHERE relkind IN ('r', 'i', 'p') AND relnamespace = 'public'::regnamespace ORDER BY 1""",
+    "columns": """
+        SELECT tablename, attname, inherited, null_frac, avg_width, n_distinct, most_common_vals::text,
+               most_common_freqs::text, histogram_bounds::text, correlation
+        FROM pg_stats WHERE schemaname = 'public' ORDER BY 1, 2, 3""",
+    "together": """
+        SELECT statistics_name, n_distinct::text, dependencies::text, most_common_vals::text
+        FROM pg_stats_ext WHERE n_distinct IS NOT NULL ORDER BY 1""",
+}
+
 
 def rows(server, database, statement):
     with db.connect(server, database) as conn:
         return conn.execute(statement).fetchall()
+
+
+def state(server, template):
+    with dataset.cloned(server, template, "looked_at") as name:
+        return {what: rows(server, name, statement) for what, statement in STATE.items()}
 
 
 @pytest.fixture
@@ -46,6 +65,29 @@ def whole(server, migrated, spec, quiet):
     template = dataset.build(server, "whole", plan, notify=quiet)
     assert {name: count for name, count, _ in template.tables}["officers"] == 1
     return template
+
+
+def test_sequences_and_statistics_of_a_share_are_those_of_one_built_afresh(
+    server, migrated, spec, quiet, whole
+):
+    """Tables, partitions and statistics objects that have rows in the whole and none in the share."""
+    full = state(server, whole)
+    migrated("fresh", SCHEMA)
+    dataset.clone(server, whole, "share")
+    keys, states = [], []
+    for name, over in (("fresh", frozenset()), ("share", frozenset(name for name, _, _ in whole.tables))):
+        plan = dataset.describe(server, name, spec(tables=TABLES), scale=SHARE, over=over)
+        template = dataset.build(server, name, plan, over=over, notify=quiet)
+        keys.append(template.key)
+        states.append(state(server, template))
+    fresh, share = states
+    assert share == fresh
+    assert ("officers_id_seq", None) in fresh["sequences"]
+    assert full["together"]
+    assert not fresh["together"]
+    known = [{table for table, *_ in found["columns"]} for found in (full, fresh)]
+    assert known[0] - known[1] == {"officers", "officers_post", "visits_later"}
+    assert keys[0] != keys[1], "what migrations left in sequences is in neither key"
 
 
 @pytest.fixture
