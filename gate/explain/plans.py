@@ -111,6 +111,7 @@ def sum_nodes(one: PlanNode, other: PlanNode) -> PlanNode:
     )
 
 
+_FACTOR, _ROWS = 2, 100  # times as many rows, and so many more, are far more
 _FOLLOWS = ("Hash", "Bitmap Index Scan", "Materialize")  # where they are is decided by the node above
 _TRIGGER = "  Trigger "
 _ACCESS = re.compile(r".*\bScan( Backward)?")
@@ -132,7 +133,7 @@ def changed(before: Iterable[QueryPlan], after: Iterable[QueryPlan]) -> tuple[Pl
 
     Of a statement with several shapes, the most frequent that only one side has is shown. A statement
     that only one side has is beside the one it was rewritten from, where its tables are read, joined or
-    sorted in another way; otherwise it is no change of a plan.
+    sorted in another way, or far more of them is read; otherwise it is no change of a plan.
     """
     was, now = _by_statement(before), _by_statement(after)
     found = []
@@ -141,7 +142,7 @@ def changed(before: Iterable[QueryPlan], after: Iterable[QueryPlan]) -> tuple[Pl
         if {plan.tree for plan in old} != {plan.tree for plan in new}:
             found.append(_change(_telling(old, new), _telling(new, old), _calls(new)))
     for olds, news in _rewritten(was, now):
-        if len(olds) == len(news) == 1 and any(_clauses(olds[0], news[0])):
+        if len(olds) == len(news) == 1 and any((*_clauses(olds[0], news[0]), *_more(olds[0], news[0]))):
             found.append(_change(olds[0], news[0], news[0].calls))
     return tuple(sorted(found, key=lambda change: change.fingerprint))
 
@@ -175,7 +176,7 @@ def _telling(plans: list[QueryPlan], others: list[QueryPlan]) -> QueryPlan:
 
 
 def _change(before: QueryPlan, after: QueryPlan, calls: int) -> PlanChange:
-    clauses = tuple(_clauses(before, after)) or tuple(_details(before, after))
+    clauses = tuple(_clauses(before, after)) or tuple(_more(before, after)) or tuple(_details(before, after))
     sentence = "; ".join(clauses[:2]) or "the plan has another shape"
     if after.calls < calls:
         sentence += f" (in {after.calls:,} of {calls:,} executions)"
@@ -232,6 +233,16 @@ def _access(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
             yield f"{new.name} was added ({_reading(new, after.calls)})"
         else:
             yield f"{old.name} became {new.name} ({_reading(new, after.calls)})"
+
+
+def _more(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
+    """Tables that are read in the same way and to a larger part, as by an index that only sorts now."""
+    was, now = _scans(before), _scans(after)
+    for relation, node in now.items():
+        read = _rows_read(node) / after.calls
+        known = _rows_read(was.get(relation)) / before.calls
+        if read >= max(_FACTOR * known, known + _ROWS):
+            yield f"{node.name}: {_reading(node, after.calls)} (was {round(known):,})"
 
 
 def _scans(plan: QueryPlan) -> dict[str, PlanNode]:

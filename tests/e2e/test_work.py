@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,5 +81,5 @@ def test_a_rewritten_statement_of_a_benchmark_is_explained_by_its_plan(
     ended, report = project.run("--only", "benchmarks/test_database.test_search", suite="benchmarks")
     assert ended.code == 1, ended.out + ended.err
     (row,) = [row for row in report["comparisons"] if row["metric"] == "sql.blocks"]
-    assert "became Seq Scan on songs" in row["cause"]["summary"]
-    assert any("ILIKE" in plan["text"] for plan in row["cause"]["plans"])
+    assert re.search(r"; (Index|Seq) Scan .*on songs.* rows read", row["cause"]["summary"])
+    assert "songs.title ILIKE" in row["cause"]["plans"][0]["text"]

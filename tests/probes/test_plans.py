@@ -427,6 +427,14 @@ def test_a_rewritten_statement_is_beside_what_it_was():
     assert change.sentence == "Index Scan using ix_title on songs became Seq Scan on songs (9 rows read)"
 
 
+def test_an_index_that_only_sorts_now_is_said_with_what_it_reads():
+    """It is the same scan, and its condition has become a filter."""
+    before = planned(by_index("songs", "ix", Index_Cond="(a = 1)", rows=3.0), text=LIKE)
+    rest = by_index("songs", "ix", Filter="(a ~~* 'x'::text)", rows=1.0, Rows_Removed_by_Filter=999)
+    (change,) = changed([before], [planned(rest, text=ILIKE)])
+    assert change.sentence == "Index Scan using ix on songs: 1,000 rows read, 999 removed by filter (was 3)"
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
