@@ -122,6 +122,7 @@ def _explained(case: Case, watched: Mapping[SideName, Watched], touched: frozens
     was, now = (watched[name].seen.get(case, Seen()) for name in ("base", "head"))
     before, after = was.plans, now.plans
     shaky = frozenset(unstable(before)) | frozenset(unstable(after))
+    shaky &= {plan.fingerprint for plan in before} & {plan.fingerprint for plan in after}
     notes = dict.fromkeys(filter(None, (*base.caveats, *head.caveats, was.missing, now.missing)))
     plans = [change for change in changed(before, after) if change.fingerprint not in shaky]
     # After as many requests both are at the same one.

@@ -443,7 +443,7 @@ def test_an_index_that_only_sorts_now_is_said_with_what_it_reads():
         # Another table, or another number of executions: a new statement.
         ([planned(scan("albums"), text="SELECT 1 FROM albums")], [planned(scan("songs"), text=ILIKE)]),
         ([planned(by_index("songs", "ix"), text=LIKE)], [planned(scan("songs"), text=ILIKE)] * 2),
-        # More than one shape may come back by itself.
+        # One of several shapes is as it was.
         (
             [planned(by_index("songs", "ix"), text=LIKE), planned(scan("songs"), text=LIKE)],
             [planned(scan("songs"), text=ILIKE)] * 2,
