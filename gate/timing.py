@@ -54,6 +54,7 @@ TRIMMED = 1.07  # standard error of the trimmed mean over that of the mean, norm
 MEDIAN = 1.2533  # the same of the median
 HOPELESS = 1000  # more pairs than anybody would measure
 STEADY = 0.95  # share of clean screens in which no case looks dependent; one that does is confirmed
+_UNSTEADY = "unsteady"
 # Chances that a clean run is void: by its control, by an A/A of its cases, by dependence in its confirm.
 VOID, DRIFT = 0.001, 0.005
 CLOCK = 0.2  # of `detect`, the coarsest step of a clock
@@ -170,7 +171,8 @@ def decided(
     """The outcome of every case of `rules`: what cannot be told is inconclusive, and says why.
 
     Where the screen's pairs cannot be trusted (`_doubts`) they prove nothing, and the case is confirmed;
-    where those of the confirm cannot, the case is void.
+    where those of the confirm cannot, the case is void, unless it is slower by more than what its visits
+    differ by and what is allowed together.
     """
     members = {member.case: member for member in screened(screen, rules)}
     tested = {
@@ -184,9 +186,12 @@ def decided(
         + _doubts(confirm[case], rules[case], len(rules), DRIFT / len(members))
         for case in tested
     }
+    off = {case: _off(confirm[case], rules[case], len(rules)) for case in tested}
     # Without enough pairs, or with pairs that cannot be trusted, a member keeps its place and p = 1.
     ps = [
-        tested[case].above(math.log1p(rules[case].margin)) if doubts.get(case) == () else 1.0
+        tested[case].above(math.log1p(rules[case].margin) + off[case])
+        if case in tested and _only_unsteady(doubts[case])
+        else 1.0
         for case in members
     ]
     levels = dict(zip(members, holm(ps, LEVEL), strict=True))
@@ -199,13 +204,18 @@ def decided(
         elif case not in tested:
             found[case] = _unconfirmed(screen[case], confirm[case], members[case])
         elif doubts[case]:
-            found[case] = Decision(
-                outcome=Outcome.INCONCLUSIVE,
+            least = tested[case].estimate - off[case]
+            beyond = least >= math.log1p(rule.allowed) and confirm[case].base * _growth(least) > rule.floor
+            far = levels[case] > 0 and beyond
+            decision = Decision(
+                outcome=Outcome.REGRESSED if far else Outcome.INCONCLUSIVE,
                 stage="confirm",
                 series=confirm[case],
                 centre=tested[case],
+                confidence=1 - levels[case] if far else BOUND,
                 caveats=doubts[case],
             )
+            found[case] = _agreed(decision, trimmed(screen[case].differences), rule) if far else decision
         else:
             decision = _by_confirm(confirm[case], tested[case], rule, levels[case], LEVEL / len(members))
             if decision.outcome is Outcome.REGRESSED:
@@ -362,18 +372,33 @@ def _control(series: Series, rule: TimingRule) -> tuple[Caveat, ...]:
 
 def _doubts(series: Series, rule: TimingRule, cases: int, drift: float) -> tuple[Caveat, ...]:
     """Why the pairs of one case cannot be trusted, whatever they show; empty where they can."""
-    found = []
-    for side, half in zip(("base", "head"), series.halves, strict=False):
-        if _moved(half, rule, VOID / cases / 2):
-            off = _percent(trimmed(half).estimate)
-            found.append(
-                Caveat(code="unsteady", text=f"{side}'s odd visits differ from its even ones by {off}")
-            )
+    found = [
+        Caveat(code=_UNSTEADY, text=f"{side}'s odd visits differ from its even ones by {_percent(off)}")
+        for side, off in _uneven(series, rule, cases)
+    ]
     correlation, p = serial(series.differences)
     if p < drift:
         text = f"neighbouring pairs resemble each other (correlation {correlation:.2f})"
         found.append(Caveat(code="drift", text=text))
     return tuple(found)
+
+
+def _uneven(series: Series, rule: TimingRule, cases: int) -> list[tuple[str, float]]:
+    """The sides whose odd visits differ from their even ones, and by how much, as logarithms."""
+    return [
+        (side, trimmed(half).estimate)
+        for side, half in zip(("base", "head"), series.halves, strict=False)
+        if _moved(half, rule, VOID / cases / 2)
+    ]
+
+
+def _off(series: Series, rule: TimingRule, cases: int) -> float:
+    """By how much visits of one side can have made the sides differ at most."""
+    return sum(abs(off) for _, off in _uneven(series, rule, cases))
+
+
+def _only_unsteady(doubts: tuple[Caveat, ...]) -> bool:
+    return all(doubt.code == _UNSTEADY for doubt in doubts)
 
 
 def _moved(differences: tuple[float, ...], rule: TimingRule, level: float) -> bool:

@@ -460,6 +460,17 @@ def test_a_case_whose_visits_differ_is_void_by_itself() -> None:
     assert found[SORT].outcome is Outcome.REGRESSED
 
 
+@pytest.mark.parametrize(("slower", "outcome"), [(0.06, Outcome.INCONCLUSIVE), (0.5, Outcome.REGRESSED)])
+def test_a_slowdown_far_beyond_what_the_visits_differ_by_blocks(slower: float, outcome: Outcome) -> None:
+    """Half as slow again is no matter of 5 % between odd and even visits; it says so all the same."""
+    base, head = samples(SCAN, [*screen(slower), *pairs(slower, 12)])
+    tilted = tuple(p._replace(value=p.value * (1.05 if p.visit % 2 else 1)) for p in head.points)
+    wobble = random.Random(1)
+    tilted = tuple(p._replace(value=p.value * math.exp(wobble.gauss(0, 1e-3))) for p in tilted)
+    found = rows(run_of({SCAN: (base, dataclasses.replace(head, points=tilted))}))[SCAN]
+    assert (found.outcome, codes(found)) == (outcome, ["unsteady"])
+
+
 def test_visits_that_differ_by_chance_void_nothing_among_many_cases() -> None:
     """p = 0.0002 of one A/A is nothing to speak of among fifty cases, and enough for one alone."""
     base, head = samples(SCAN, [*screen(0.06), *pairs(0.06, 12)])
