@@ -177,7 +177,7 @@ def _telling(plans: list[QueryPlan], others: list[QueryPlan]) -> QueryPlan:
 
 
 def _change(before: QueryPlan, after: QueryPlan, calls: int) -> PlanChange:
-    clauses = tuple(_clauses(before, after)) or tuple(_more(before, after)) or tuple(_details(before, after))
+    clauses = tuple(_clauses(before, after)) or tuple(_details(before, after))
     sentence = "; ".join(clauses[:2]) or "the plan has another shape"
     if after.calls < calls:
         sentence += f" (in {after.calls:,} of {calls:,} executions)"
