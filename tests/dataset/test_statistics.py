@@ -90,3 +90,40 @@ def test_a_lookup_by_key_uses_its_index(analysed):
         before = conn.execute(position).fetchall()
         conn.execute("SELECT count(*), max(title) FROM songs")
         assert conn.execute(position).fetchall() == before
+
+
+@pytest.fixture
+def lazy(server):
+    """What is committed reaches the disk long after, where nobody asks for more."""
+    with db.connect(server, "postgres") as conn:
+        conn.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+        conn.execute("SELECT pg_reload_conf()")
+        yield
+        conn.execute("ALTER SYSTEM RESET wal_writer_delay")
+        conn.execute("SELECT pg_reload_conf()")
+
+
+@pytest.mark.usefixtures("lazy")
+def test_every_page_is_marked_as_visible_however_late_commits_reach_the_disk(server, migrated, spec, quiet):
+    """Rows that migrations left, and those of a partition, which are not frozen as they come."""
+    schema = """
+        CREATE TABLE kinds (id int PRIMARY KEY);
+        CREATE TABLE visits (id bigserial PRIMARY KEY) PARTITION BY RANGE (id);
+        CREATE TABLE visits_first PARTITION OF visits FOR VALUES FROM (1) TO (1000);
+        SET synchronous_commit = off;
+        INSERT INTO kinds VALUES (1), (2)
+    """
+    dataset.create(server, "seen")
+    with db.connect(server, "seen") as conn:
+        for statement in schema.split(";"):
+            conn.execute(statement)
+    settings = spec(tables={"visits": {"rows": 100}}, ignore=["kinds"])
+    plan = dataset.describe(server, "seen", settings, scale=1.0)
+    template = dataset.build(server, "seen", plan, notify=quiet)
+    with dataset.cloned(server, template, "seen") as name, db.connect(server, name) as conn:
+        pages = conn.execute(
+            "SELECT relname, relpages - relallvisible FROM pg_class "
+            "WHERE relname IN ('kinds', 'visits_first') ORDER BY 1"
+        ).fetchall()
+    dataset.drop(server, template.database)
+    assert pages == [("kinds", 0), ("visits_first", 0)]
