@@ -175,8 +175,18 @@ def case(name: str, parameters: str = "") -> Case:
     return Case(suite="benchmarks", name=name, parameters=parameters)
 
 
-def group(pid: int) -> list[str]:
-    """What of a process group still runs: names, without what only waits to be reaped by somebody else."""
+def group(pid: int, patience: float = 10.0) -> list[str]:
+    """What of a process group runs on: names, without what only waits to be reaped by somebody else.
+
+    What was killed has still to die, on a machine that may be busy.
+    """
+    until = time.monotonic() + patience
+    while (found := running(pid)) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found
+
+
+def running(pid: int) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -831,9 +841,6 @@ def test_a_benchmark_may_fork(twins):
         assert twins.what(side) == ["last"]
     pids = [worker.pid for worker in twins.workers.values()]
     twins.close()
-    until = time.monotonic() + 10  # what was killed has still to be buried, by a machine that may be busy
-    while any(map(group, pids)) and time.monotonic() < until:
-        time.sleep(0.01)
     assert [group(pid) for pid in pids] == [[], []]
 
 
