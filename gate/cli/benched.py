@@ -8,10 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from gate import dataset
 from gate.cli.prepared import Prepared, Rig
 from gate.cli.seen import Account
-from gate.cli.served import Lost, starting
+from gate.cli.served import Lost, at_once, clones, starting
 from gate.experiment import Visits
 from gate.model import CPU, ERRORS, METRICS, PYTHON_CALLS, TIME, Case, Evidence, PlannedCase, SideName
 from gate.probes.cores import move, pinned
@@ -49,35 +48,21 @@ class BenchmarkPair:
         self.account = account
         self.padding = padding
         self.stack = stack
-        self.databases: dict[SideName, str] = {}
         self.counters: dict[SideName, Counter] = {}
         self.workers: dict[SideName, BenchmarkWorker] = {}
         self.logs: dict[SideName, Path] = {}
 
-    def clone(self) -> None:
-        """A clone for each side, once."""
-        for name, prepared in self.sides.items():
-            if name in self.databases:
-                continue
-            server = prepared.running.postgres
-            with starting(name):
-                clone = dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}_benchmarks")
-                self.databases[name] = self.stack.enter_context(clone)
-            if self.rig.whole and self.step.pair == 1:
-                self.stack.push(self.account.stocktaking(server, self.databases[name], name))
-
-    def begin(self) -> None:
-        """Starts each side's pytest and awaits neither. Raises EnvironmentFailure where one cannot start."""
-        self.clone()
-        for name in self.sides:
-            if name not in self.workers:
-                with starting(name):
-                    self._open(name)
-
     def measure(self) -> None:
         """Raises Lost where a pytest dies, GateError where it does not come to its benchmarks."""
         with self.rig.clock.phase("start"):
-            self.begin()
+            # Both start at once, on all cores; nothing is measured yet.
+            databases = clones(
+                self.step, self.sides, "_benchmarks", rig=self.rig, account=self.account, stack=self.stack
+            )
+            self.stack.callback(at_once, lambda name: self.workers[name].close(), self.workers)
+            for name, database in databases.items():
+                with starting(name):
+                    self._open(name, database)
             has = {name: self._ready(name) for name in self.sides}
         services = tuple({pid for side in self.sides.values() for pid in side.services})
         cores = self.rig.cores
@@ -89,13 +74,13 @@ class BenchmarkPair:
                 for case in self.cases:
                     self._case(case, tuple(name for name in self.sides if case in has[name]))
 
-    def _open(self, name: SideName) -> None:
+    def _open(self, name: SideName, database: str) -> None:
         prepared = self.sides[name]
         config = prepared.config.suites.benchmarks
         if config is None:
             raise RuntimeError("cases of a suite that is not configured")
         server, redis = prepared.running.postgres, prepared.running.redis(name)
-        side = prepared.side(server, self.databases[name], redis, seed=self.step.pair, padding=self.padding)
+        side = prepared.side(server, database, redis, seed=self.step.pair, padding=self.padding)
         self.logs[name] = prepared.logs / f"{name}-{self.step.pair}-benchmarks.log"
         worker = benchmarks.open_benchmarks(
             side,
@@ -104,10 +89,9 @@ class BenchmarkPair:
             log=self.logs[name],
             seed=self.step.pair,
         )
-        self.stack.callback(worker.close)
         self.workers[name] = worker
         if self.step.count:
-            self.counters[name] = Counter(server, self.databases[name], redis)
+            self.counters[name] = Counter(server, database, redis)
             self.stack.callback(self.counters[name].close)
 
     def _ready(self, name: SideName) -> frozenset[Case]:
@@ -155,8 +139,10 @@ class BenchmarkPair:
                 seen.add(case, metric, values)
         # To be compared with the other side's alone.
         traced = idle and not counted.values and len(self.workers) > 1
+        started = time.monotonic()
         if traced and (calls := self._ask(name, worker.trace)) is not None:
             seen.add(case, PYTHON_CALLS, [calls])
+            self.account.measured += time.monotonic() - started
         return Evidence(
             case=case,
             side=name,

@@ -57,18 +57,13 @@ def measure_pair(step: Visits, sides: Mapping[SideName, Prepared], plan: Plan, *
     before = time.monotonic()
     lost: Lost | None = None
     try:
-        with ExitStack() as stack:
-            benched = BenchmarkPair(
-                step, started, tests, rig=rig, account=account, padding=padding, stack=stack
-            )
-            served = EndpointPair(step, started, plan, requests, rig=rig, account=account, padding=padding)
-            if requests and tests:
-                # Cloned for while applications start, and started while their clones are dropped.
-                served.measure(meanwhile=benched.clone, last=benched.begin)
-            elif requests:
-                served.measure()
-            if tests:
-                benched.measure()
+        if requests:
+            EndpointPair(step, started, plan, requests, rig=rig, account=account, padding=padding).measure()
+        if tests:
+            with ExitStack() as stack:
+                BenchmarkPair(
+                    step, started, tests, rig=rig, account=account, padding=padding, stack=stack
+                ).measure()
     except Lost as error:
         lost = error
     seconds = time.monotonic() - before

@@ -10,7 +10,8 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ from gate.probes.counts import Counter
 from gate.probes.cpu import cpu_seconds
 from gate.suites import endpoints, routes
 from gate.suites.endpoints import EndpointWorker
-from gate.suites.worker import Mode, WorkerDied
+from gate.suites.worker import Mode, Visit, WorkerDied
 from gate.target.process import Launched, launch, printed, tail
 
 VISITS = 10  # turns a side has at one case in a pair
@@ -88,6 +89,44 @@ def starting(name: SideName) -> Iterator[None]:
         if name == "base":
             raise BaseFailed(error) from error
         raise
+
+
+def clones(
+    step: Visits,
+    sides: Mapping[SideName, Prepared],
+    kind: str,
+    *,
+    rig: Rig,
+    account: Account,
+    stack: ExitStack,
+) -> dict[SideName, str]:
+    """A clone of every side's data; the stack drops them. The first pair's are looked at before.
+
+    All are made at the same time, for each is copied by one core. Raises as `starting`.
+    """
+    databases: dict[SideName, str] = {name: f"{name}_{step.pair}{kind}" for name in sides}
+
+    def make(name: SideName) -> None:
+        with starting(name):
+            dataset.clone(sides[name].running.postgres, sides[name].sealed, databases[name])
+
+    def drop(name: SideName) -> None:
+        dataset.drop(sides[name].running.postgres, databases[name])
+
+    stack.callback(at_once, drop, sides)
+    at_once(make, sides)
+    if rig.whole and step.pair == 1:
+        for name, database in databases.items():
+            stack.push(account.stocktaking(sides[name].running.postgres, database, name))
+    return databases
+
+
+def at_once(work: Callable[[SideName], None], names: Iterable[SideName]) -> None:
+    """Of what fails, the first one is raised once all have ended."""
+    with ThreadPoolExecutor() as pool:
+        doing = [pool.submit(work, name) for name in names]
+    for one in doing:
+        one.result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,22 +184,13 @@ class EndpointPair:
         self.peaked: set[tuple[Case, SideName]] = set()
         self.warm: set[tuple[Case, SideName]] = set()
 
-    def measure(
-        self, *, meanwhile: Callable[[], None] | None = None, last: Callable[[], None] | None = None
-    ) -> None:
-        """meanwhile: what else to do while the applications start; last: once they are stopped.
-
-        Raises Lost where an application stops answering, GateError where it does not start.
-        """
+    def measure(self) -> None:
+        """Raises Lost where an application stops answering, GateError where it does not start."""
         with ExitStack() as stack:
             with self.rig.clock.phase("start"):
-                cloned = {name: self._cloned(name, stack) for name in self.sides}
-                if last:
-                    stack.push(_unless_failed(last))
+                cloned = clones(self.step, self.sides, "", rig=self.rig, account=self.account, stack=stack)
                 # Both start at once, on all cores; nothing is measured yet.
                 started = {name: self._started(name, cloned[name], stack) for name in self.sides}
-                if meanwhile:
-                    meanwhile()
                 served = {name: self._ready(name, launched, stack) for name, launched in started.items()}
             with self.account.working():
                 for writes in (False, True):
@@ -173,16 +203,6 @@ class EndpointPair:
                 with self.rig.clock.phase("count"):
                     for one in served.values():
                         self._warmth(one)
-
-    def _cloned(self, name: SideName, stack: ExitStack) -> str:
-        prepared = self.sides[name]
-        server = prepared.running.postgres
-        with starting(name):
-            clone = dataset.cloned(server, prepared.sealed, f"{name}_{self.step.pair}")
-            database = stack.enter_context(clone)
-        if self.rig.whole and self.step.pair == 1:
-            stack.push(self.account.stocktaking(server, database, name))
-        return database
 
     def _started(self, name: SideName, database: str, stack: ExitStack) -> _Started:
         prepared = self.sides[name]
@@ -210,17 +230,24 @@ class EndpointPair:
         timed = [case for case in group if case in self.step.timed or case in self.step.alone]
         with ExitStack() as stack:
             workers: dict[SideName, EndpointWorker] = {}
+            due: dict[SideName, list[Case]] = {}
             for name, one in served.items():
-                due = [case for case in group if case in self._counted(name)]
-                mine = [case for case in timed if case in self.step.cases(name)]
-                if due:
+                counted, asked = self._counted(name), self.step.cases(name)
+                mine = [case for case in timed if case in asked]
+                due[name] = [case for case in group if case in (counted if writes else asked)]
+                if due[name]:
                     # Whether a request keeps several cores busy shows only where it may use them.
                     move(one.side.pids, self.rig.cores.available)
-                    workers[name] = self._open(one, due + mine if writes else due, "count", stack)
-                    with self.rig.clock.phase("count"):
-                        for _ in due:
-                            self._count(one, workers[name])
-                if mine and not (writes and due):
+                    mode: Mode = "count" if counted else "timing"
+                    workers[name] = self._open(one, due[name] + mine if writes else due[name], mode, stack)
+            with self.rig.clock.phase("count" if self.step.count else "time"):
+                for case in group:
+                    self._warm_and_count(
+                        case, {name: served[name] for name in served if case in due[name]}, workers
+                    )
+            for name, one in served.items():
+                mine = [case for case in timed if case in self.step.cases(name)]
+                if mine and not (writes and due[name]):
                     workers[name] = self._open(one, mine, "timing", stack)
             if timed:
                 with self.rig.clock.phase("time"):
@@ -240,13 +267,27 @@ class EndpointPair:
         stack.callback(worker.close)
         return worker
 
-    def _count(self, one: Served, worker: EndpointWorker) -> None:
-        """Warm up, look, send the fixed list, look again: the difference is the work of the case."""
-        case = _next(worker)
+    def _warm_and_count(
+        self, case: Case, served: Mapping[SideName, Served], workers: Mapping[SideName, EndpointWorker]
+    ) -> None:
+        """Warms the case up, on all sides at once, and counts it on those that are to be counted."""
+        answers: dict[SideName, Visit] = {}
+
+        def warm(name: SideName) -> None:
+            _at(case, workers[name])
+            with self._peaking(case, served[name]):
+                answers[name] = served[name].ask(lambda: workers[name].visit(self.plan.warmup, warmup=True))
+
+        with self.account.warming():
+            at_once(warm, served)
+        for name, one in served.items():
+            self.warm.add((case, name))
+            if case in self._counted(name):
+                self._count(case, one, workers[name], answers[name].failures)
+
+    def _count(self, case: Case, one: Served, worker: EndpointWorker, failed: tuple[str, ...]) -> None:
+        """Look, send the fixed list, look again: the difference is the work of the case. failed: before."""
         plan, seen = self.plan, self.account.seen[one.side.name]
-        with self.account.warming(), self._peaking(case, one):
-            warm = one.ask(lambda: worker.visit(plan.warmup, warmup=True))
-        self.warm.add((case, one.side.name))
         before = one.counter.snapshot()
         pids = one.side.pids + one.prepared.services
         used, started = cpu_seconds(pids), time.monotonic()
@@ -254,7 +295,7 @@ class EndpointPair:
         seconds, after = time.monotonic() - started, cpu_seconds(pids)
         self.account.measured += sum(answer.values)
         work = one.counter.work(before, one.counter.snapshot(), plan.requests)
-        failures = warm.failures + answer.failures
+        failures = failed + answer.failures
         seen.add(case, ERRORS, [min(1.0, len(failures) / plan.requests)])
         failure = failures[0] if failures else ""
         seen.evidence.append(
@@ -319,8 +360,7 @@ class EndpointPair:
         self, case: Case, served: Mapping[SideName, Served], workers: Mapping[SideName, EndpointWorker]
     ) -> None:
         for name in served:
-            if _next(workers[name]) != case:
-                raise RuntimeError(f"{name} is not at {case}")
+            _at(case, workers[name])
         size, visits = self._turns(case, served, workers)
         pids = {name: (one.side.pids, one.prepared.services) for name, one in served.items()}
         turn = dict.fromkeys(served, 0)
@@ -363,20 +403,20 @@ class EndpointPair:
     ) -> tuple[int, int]:
         """Requests in a visit and visits a side. Warms both sides up, and learns from it how many there are
         time for; every later pair has as many."""
-        slowest = 0.0
+        slowest, known = 0.0, self.rig.learned.requests
         with self.account.warming():
             for name, one in served.items():
                 with self._peaking(case, one):
-                    # What this process was counted by was its warm-up; the other one is as warm.
+                    # Other cases have run since it was warm.
                     ask = (
-                        functools.partial(workers[name].visit, FELT)
+                        functools.partial(workers[name].visit, 1 if case in known else FELT)
                         if (case, name) in self.warm
                         else functools.partial(workers[name].visit, self.plan.warmup, warmup=True)
                     )
                     answer = one.ask(ask)
                 values = sorted(answer.values)
                 slowest = max(slowest, values[len(values) // 2] if values else 0.0)
-        wanted = self.rig.learned.requests.setdefault(case, requests(slowest, self.plan.rounds))
+        wanted = known.setdefault(case, requests(slowest, self.plan.rounds))
         size = max(1, wanted // VISITS)
         return size, math.ceil(wanted / size)
 
@@ -398,16 +438,6 @@ class EndpointPair:
         }.get(pin, (cores.available, cores.available))
         move((pid for one in served.values() for pid in one.side.pids), application)
         move((0, *services), rest)
-
-
-def _unless_failed(work: Callable[[], None]) -> Callable[..., None]:
-    """For the exit of a block that may fail."""
-
-    def exited(failed: type[BaseException] | None, *_: object) -> None:
-        if failed is None:
-            work()
-
-    return exited
 
 
 def _routes(head: Served) -> tuple[Route, ...]:
@@ -433,8 +463,6 @@ def requests(seconds: float, most: int) -> int:
     return max(1, min(most, max(few, int(SECONDS / seconds))))
 
 
-def _next(worker: EndpointWorker) -> Case:
-    case = worker.next()
-    if case is None:
-        raise RuntimeError("the worker ended before its cases did")
-    return case
+def _at(case: Case, worker: EndpointWorker) -> None:
+    if worker.next() != case:
+        raise RuntimeError(f"the worker is not at {case}")
