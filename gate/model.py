@@ -360,12 +360,14 @@ class Explanation:
     """What a look into one case that got worse has shown; explains, is never gated.
 
     plans: in the order of their fingerprints. gains: largest first. parts: of the answer to one request, that
-    take more bytes. holdings: most bytes first. caveats: what could not be seen.
+    take more bytes. calls: of functions, more in one iteration. holdings: most bytes first. caveats: what
+    could not be seen.
     """
 
     case: Case
     plans: tuple[PlanChange, ...] = ()
     gains: tuple[Gain, ...] = ()
+    calls: tuple[Difference, ...] = ()
     parts: tuple[Difference, ...] = ()
     holdings: tuple[Holding, ...] = ()
     caveats: tuple[Caveat, ...] = ()
@@ -711,10 +713,11 @@ class Interval:
 class Difference:
     """One thing behind a changed total. before and after are per request of the case.
 
-    what: "statement", "command" or "part" of an answer. measure: the unit of before and after ("calls", ...).
+    what: "statement", "command", "part" of an answer, or "function". measure: the unit of before and after
+    ("calls", ...).
     """
 
-    what: Literal["statement", "command", "part"]
+    what: Literal["statement", "command", "part", "function"]
     text: str
     measure: str
     before: float

@@ -17,6 +17,7 @@ from gate.cli.prepared import Prepared, Rig
 from gate.cli.watched import SEED, Inject, Seen, Terms, Watched, asking, serving, watching
 from gate.errors import GateError
 from gate.explain.bodies import parts
+from gate.explain.called import more_called
 from gate.explain.plans import changed, unstable
 from gate.explain.profiles import gained
 from gate.model import (
@@ -82,6 +83,7 @@ def _joined(one: Explanation, other: Explanation) -> Explanation:
         plans=one.plans or other.plans,
         gains=one.gains or other.gains,
         parts=one.parts or other.parts,
+        calls=one.calls or other.calls,
         holdings=one.holdings or other.holdings,
         caveats=tuple(dict.fromkeys(one.caveats + other.caveats)),
     )
@@ -127,6 +129,7 @@ def _explained(case: Case, watched: Mapping[SideName, Watched], touched: frozens
     plans = [change for change in changed(before, after) if change.fingerprint not in shaky]
     # After as many requests both are at the same one.
     grown = parts(was.body, now.body) if was.requests == now.requests else ()
+    calls = more_called(watched["base"].calls(case), watched["head"].calls(case), touched)
     return Explanation(
         case=case,
         plans=tuple(
@@ -140,6 +143,7 @@ def _explained(case: Case, watched: Mapping[SideName, Watched], touched: frozens
             for gain in gained(base, head)[:MOST]
         ),
         parts=tuple(dataclasses.replace(part, text=part.text[:WIDEST]) for part in grown[:MOST]),
+        calls=tuple(dataclasses.replace(each, text=each.text[:WIDEST]) for each in calls[:MOST]),
         caveats=tuple(Caveat(code="not-explained", text=note) for note in notes),
     )
 
@@ -223,5 +227,7 @@ def _benched(
                 mark = explainer.mark()
                 workers[name].visit(1)
                 one.explained(case, explainer.since(mark))
+            if not called.fixed:
+                one.seen[case].callers = workers[name].callers()
             workers[name].finish()
     return watched

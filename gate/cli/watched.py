@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gate import dataset
 from gate.cli.prepared import Prepared, Rig
+from gate.explain.called import Call, Function
 from gate.explain.plans import QueryPlan
 from gate.explain.profiles import Profile
 from gate.model import Case, Plan, Side, SideName
 from gate.probes import stacks
 from gate.probes.plans import Explained
+from gate.probes.project import Project, clean
 from gate.suites import endpoints
+from gate.suites.benchmarks import Caller
 from gate.suites.worker import Visit
 from gate.target.process import launch
 
@@ -37,6 +40,7 @@ class Seen:
     requests: int = 0
     plans: tuple[QueryPlan, ...] = ()
     body: bytes = b""
+    callers: tuple[Caller, ...] = ()
     missing: str = ""
 
 
@@ -85,6 +89,15 @@ class Watched:
         started = time.monotonic()
         time.sleep(_IDLE)
         self.idle.append((started, time.monotonic()))
+
+    def calls(self, case: Case) -> Iterator[Call]:
+        """The lines of the project that call, and what they call, in one iteration."""
+        project, directory = Project(Path(self.side.worktree)), self.side.directory
+        for each in self.seen.get(case, Seen()).callers:
+            ours, theirs = project.file(each.file, directory), project.file(each.into, directory)
+            text = project.source(ours).text(each.line) if ours else ""
+            callee = Function(theirs, clean(each.name if theirs else f"{each.module}.{each.name}"))
+            yield Call(Function(ours, clean(each.function)), each.line, text, callee, each.calls)
 
     def profile(self, case: Case) -> Profile:
         seen = self.seen.get(case, Seen())

@@ -43,8 +43,8 @@ _FORGET_EXTENDED = """
 UPDATE pg_statistic_ext_data
 SET stxdndistinct = NULL, stxddependencies = NULL, stxdmcv = NULL, stxdexpr = NULL
 """
-# Of a commit whose record is not yet on disk VACUUM does not believe that all may see it, and the page is not
-# marked so; a scan of an index alone then reads it. Our servers commit without waiting, which this makes up for.
+# A page whose rows were committed without waiting, as our servers do, is not marked as visible to all before
+# the commit's record is on disk; a scan of an index alone then reads the page.
 _WRITE_DOWN = ("SET synchronous_commit = on", "SELECT pg_logical_emit_message(true, 'perf-gate', '')")
 _ONLY = 18  # the first major that can leave the partitions of a partitioned table out
 _AT_ONCE = 2  # tables; a sealed template is built on machines with two cores or more

@@ -17,12 +17,14 @@ from gate.explain.words import brief, holds, longer, number, place, plural
 from gate.model import (
     CPU,
     MEMORY_GROWTH,
+    PYTHON_CALLS,
     REDIS_COMMANDS,
     REDIS_KEYS,
     RESPONSE_BYTES,
     SERVICES_CPU,
     SQL_BLOCKS,
     SQL_WAL_RECORDS,
+    TIME,
     WORSE,
     Case,
     Cause,
@@ -148,11 +150,13 @@ def deepened(row: Comparison, found: Cause | None, look: Explanation) -> Cause |
     said = [found.summary] if found else []
     said += [change.sentence for change in plans[:1] if _tells(change, row, found)]
     said += [_from(gains[0], row)] if gains else []
+    calls = look.calls if row.metric in (TIME.name, PYTHON_CALLS.name) else ()
+    said += [_sentence(calls[0])] if calls and not gains else []
     if not said:
         return None
     return Cause(
         summary="; ".join(said),
-        differences=found.differences if found else (),
+        differences=found.differences if found and found.differences else calls,
         plans=plans,
         gains=gains,
     )

@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gate.config import Benchmarks
 from gate.errors import ConfigError, EnvironmentFailure, GateError, MeasurementError
@@ -71,6 +71,21 @@ class Benchmark:
     file: str
     names: tuple[str, ...]
     parameters: str
+
+
+class Caller(NamedTuple):
+    """A line of `file` and what it calls, as the interpreter names them.
+
+    name, module, into: of the function that is called, and its file. calls: in one call of the benchmark.
+    """
+
+    file: str
+    function: str
+    line: int
+    into: str
+    module: str
+    name: str
+    calls: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +277,17 @@ class BenchmarkWorker:
         self._suite.say(do="trace")
         answer = self._hear()
         return int(answer["calls"]) if answer["kind"] == "traced" else None
+
+    def callers(self) -> tuple[Caller, ...]:
+        """The lines that call Python functions in one call of the benchmark, the most frequent ones.
+
+        None are known where the test has ended. Not for `benchmark.pedantic`, whose rounds are its own.
+        """
+        if not self._more:
+            return ()
+        self._suite.say(do="trace", callers=True)
+        answer = self._hear()
+        return tuple(Caller(*each) for each in answer["callers"]) if answer["kind"] == "traced" else ()
 
     def prepare(self, terms: Terms | None = None) -> Terms:
         """Makes the current case warm, and calibrates it unless the terms say how it is called.

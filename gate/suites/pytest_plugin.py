@@ -47,6 +47,7 @@ import pytest
 TARGET = 0.01  # seconds of a round: long against the hand-over of the turn, short against a slow spell
 WARM = 2  # rounds before the measured ones
 SLOW = 0.5  # seconds after which one warm round is enough
+MOST_CALLERS = 5_000  # lines that are told of
 COUNT_WARM, COUNTED = 2, 2  # calls before those that are counted, and those; however long they take
 
 
@@ -300,7 +301,8 @@ class Turns:
                 if message["do"] == "count":
                     self.count(call)
                 elif message["do"] == "trace":
-                    self.say(kind="traced", calls=_python_calls(call))
+                    calls, callers = _python_calls(call, callers=message.get("callers", False))
+                    self.say(kind="traced", calls=calls, callers=callers)
                 elif message["do"] == "prepare":
                     collects = collects if message["gc"] is None else message["gc"]
                     loops, seconds = _warmed(call, message["loops"], collects, fixture)
@@ -440,24 +442,50 @@ def _round(call: Callable[[], Any], loops: int, collects: bool) -> tuple[float, 
             gc.enable()
 
 
-def _python_calls(call: Callable[[], Any]) -> int:
-    """Python functions that one call has called, on its own thread, generators at each of their steps."""
+def _python_calls(call: Callable[[], Any], *, callers: bool) -> tuple[int, list[tuple[Any, ...]]]:
+    """Python functions that one call has called, on its own thread, generators at each of their steps.
+
+    callers: also the lines that called them, the most frequent ones: file, function, line, and the called
+    one's file, module and function, with the number of its calls.
+    """
     calls = 0
+    seen: dict[tuple[int, int, int], list[Any]] = {}
 
     def see(_: Any, event: str, __: Any) -> None:
         nonlocal calls
         calls += event == "call"
 
+    def look(frame: Any, event: str, _: Any) -> None:
+        nonlocal calls
+        if event != "call":
+            return
+        calls += 1
+        back = frame.f_back
+        # By identity: code objects compare all that they hold. `found` keeps them alive.
+        key = (id(back.f_code), back.f_lineno, id(frame.f_code))
+        found = seen.get(key)
+        if found is None:
+            seen[key] = found = [0, back.f_code, frame.f_code, frame.f_globals.get("__name__")]
+        found[0] += 1
+
     collected = gc.isenabled()
     gc.disable()  # when garbage is collected, and what that calls, is chance
-    sys.setprofile(see)
+    sys.setprofile(look if callers else see)
     try:
         call()
     finally:
         sys.setprofile(None)
         if collected:
             gc.enable()
-    return calls
+    told = [
+        (outer.co_filename, _name(outer), line, inner.co_filename, str(module), _name(inner), count)
+        for (_, line, _), (count, outer, inner, module) in seen.items()
+    ]
+    return calls, sorted(told, key=lambda each: (-each[-1], each[:-1]))[:MOST_CALLERS]
+
+
+def _name(code: Any) -> str:
+    return str(getattr(code, "co_qualname", code.co_name))  # the whole name since 3.11
 
 
 def _calibrated(call: Callable[[], Any], collects: bool) -> tuple[int, float]:

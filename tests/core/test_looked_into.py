@@ -60,8 +60,13 @@ def row(metric: str, *, kind: Kind = Kind.EXACT, outcome: Outcome = Outcome.REGR
     )
 
 
-def look(*, plans: tuple[PlanChange, ...] = (), gains: tuple[Gain, ...] = ()) -> Explanation:
-    return Explanation(case=CASE, plans=plans, gains=gains)
+def look(
+    *,
+    plans: tuple[PlanChange, ...] = (),
+    gains: tuple[Gain, ...] = (),
+    calls: tuple[Difference, ...] = (),
+) -> Explanation:
+    return Explanation(case=CASE, plans=plans, gains=gains, calls=calls)
 
 
 def test_more_blocks_are_explained_by_the_plan_of_the_statement_that_reads_them() -> None:
@@ -111,6 +116,26 @@ def test_a_time_names_the_function_that_gained_most() -> None:
     assert (
         found.summary == f"{spent.summary}; app/words.py:9 words: +2.0 ms of processor time (in re.compile)"
     )
+
+
+CALLS = Difference(
+    what="function",
+    text="rhymes, called at app/words.py:12 analyse (changed here),",
+    measure="calls",
+    before=100,
+    after=200,
+)
+
+
+@pytest.mark.parametrize(("metric", "kind"), [("time", Kind.TIMING), ("python.calls", Kind.EXACT)])
+def test_a_function_called_more_often_is_named_where_no_samples_tell(metric: str, kind: Kind) -> None:
+    said = "rhymes, called at app/words.py:12 analyse (changed here), ran 200 times (was 100)"
+    found = deepened(row(metric, kind=kind), None, look(calls=(CALLS,)))
+    assert found is not None
+    assert (found.summary, found.differences) == (said, (CALLS,))
+    sampled = deepened(row("time", kind=Kind.TIMING), None, look(gains=(WORKS,), calls=(CALLS,)))
+    assert sampled is not None
+    assert (sampled.summary, sampled.differences) == (longer(WORKS), (CALLS,))
 
 
 @pytest.mark.parametrize("metric", ["errors", "response.bytes", "case"])

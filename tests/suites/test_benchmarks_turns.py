@@ -954,6 +954,12 @@ def test_python_calls_are_those_of_one_call(twins):
     calls = head.trace()
     assert calls in range(11, 14)  # how a comprehension and a partial are called differs between versions
     assert head.trace() == calls
+    head.prepare()
+    head.visit(1)
+    told = {(each.function, each.line, each.name): each for each in head.callers()}
+    leaves = [each for (_, line, name), each in told.items() if (line, name) == (4, "leaf")]
+    assert [(each.calls, each.module) for each in leaves] == [(10, "test_a")]
+    assert {Path(file).name for each in leaves for file in (each.file, each.into)} == {"test_a.py"}
 
 
 def test_a_pytest_benchmark_of_another_make_is_named(twins):
