@@ -25,8 +25,7 @@ T = TypeVar("T")
 class BenchmarkPair:
     """All benchmarks of one pair. sides: in the order in which they are started.
 
-    stack: of the pair; closing it ends what was begun. Cloning and starting pytest may come early, where
-    there is something to wait for.
+    stack: of the pair; closing it ends what was begun.
     """
 
     def __init__(

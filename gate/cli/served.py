@@ -11,7 +11,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ from gate.probes.counts import Counter
 from gate.probes.cpu import cpu_seconds
 from gate.suites import endpoints, routes
 from gate.suites.endpoints import EndpointWorker
-from gate.suites.worker import Mode, Visit, WorkerDied
+from gate.suites.worker import Mode, WorkerDied
 from gate.target.process import Launched, launch, printed, tail
 
 VISITS = 10  # turns a side has at one case in a pair
@@ -114,7 +114,9 @@ def clones(
         dataset.drop(sides[name].running.postgres, databases[name])
 
     stack.callback(at_once, drop, sides)
-    at_once(make, sides)
+    # Left, and so awaited, before anything is dropped: an interrupt may come while a server still copies.
+    pool = stack.enter_context(ThreadPoolExecutor())
+    _first_failure([pool.submit(make, name) for name in sides])
     if rig.whole and step.pair == 1:
         for name, database in databases.items():
             stack.push(account.stocktaking(sides[name].running.postgres, database, name))
@@ -122,11 +124,17 @@ def clones(
 
 
 def at_once(work: Callable[[SideName], None], names: Iterable[SideName]) -> None:
-    """Of what fails, the first one is raised once all have ended."""
+    """Does it for all names, each in a thread of its own. Raises as `_first_failure`, once all have ended."""
     with ThreadPoolExecutor() as pool:
         doing = [pool.submit(work, name) for name in names]
-    for one in doing:
-        one.result()
+    _first_failure(doing)
+
+
+def _first_failure(doing: Iterable[Future[None]]) -> None:
+    """Of what fails on both sides the fault is not base's: a full disk is raised as it is of head."""
+    failures = [failure for one in doing if (failure := one.exception())]
+    if failures:
+        raise next((each for each in failures if not isinstance(each, BaseFailed)), failures[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,24 +238,17 @@ class EndpointPair:
         timed = [case for case in group if case in self.step.timed or case in self.step.alone]
         with ExitStack() as stack:
             workers: dict[SideName, EndpointWorker] = {}
-            due: dict[SideName, list[Case]] = {}
             for name, one in served.items():
-                counted, asked = self._counted(name), self.step.cases(name)
-                mine = [case for case in timed if case in asked]
-                due[name] = [case for case in group if case in (counted if writes else asked)]
-                if due[name]:
+                due = [case for case in group if case in self._counted(name)]
+                mine = [case for case in timed if case in self.step.cases(name)]
+                if due:
                     # Whether a request keeps several cores busy shows only where it may use them.
                     move(one.side.pids, self.rig.cores.available)
-                    mode: Mode = "count" if counted else "timing"
-                    workers[name] = self._open(one, due[name] + mine if writes else due[name], mode, stack)
-            with self.rig.clock.phase("count" if self.step.count else "time"):
-                for case in group:
-                    self._warm_and_count(
-                        case, {name: served[name] for name in served if case in due[name]}, workers
-                    )
-            for name, one in served.items():
-                mine = [case for case in timed if case in self.step.cases(name)]
-                if mine and not (writes and due[name]):
+                    workers[name] = self._open(one, due + mine if writes else due, "count", stack)
+                    with self.rig.clock.phase("count"):
+                        for _ in due:
+                            self._count(one, workers[name])
+                if mine and not (writes and due):
                     workers[name] = self._open(one, mine, "timing", stack)
             if timed:
                 with self.rig.clock.phase("time"):
@@ -267,27 +268,13 @@ class EndpointPair:
         stack.callback(worker.close)
         return worker
 
-    def _warm_and_count(
-        self, case: Case, served: Mapping[SideName, Served], workers: Mapping[SideName, EndpointWorker]
-    ) -> None:
-        """Warms the case up, on all sides at once, and counts it on those that are to be counted."""
-        answers: dict[SideName, Visit] = {}
-
-        def warm(name: SideName) -> None:
-            _at(case, workers[name])
-            with self._peaking(case, served[name]):
-                answers[name] = served[name].ask(lambda: workers[name].visit(self.plan.warmup, warmup=True))
-
-        with self.account.warming():
-            at_once(warm, served)
-        for name, one in served.items():
-            self.warm.add((case, name))
-            if case in self._counted(name):
-                self._count(case, one, workers[name], answers[name].failures)
-
-    def _count(self, case: Case, one: Served, worker: EndpointWorker, failed: tuple[str, ...]) -> None:
-        """Look, send the fixed list, look again: the difference is the work of the case. failed: before."""
+    def _count(self, one: Served, worker: EndpointWorker) -> None:
+        """Warm up, look, send the fixed list, look again: the difference is the work of the case."""
+        case = _next(worker)
         plan, seen = self.plan, self.account.seen[one.side.name]
+        with self.account.warming(), self._peaking(case, one):
+            warm = one.ask(lambda: worker.visit(plan.warmup, warmup=True))
+        self.warm.add((case, one.side.name))
         before = one.counter.snapshot()
         pids = one.side.pids + one.prepared.services
         used, started = cpu_seconds(pids), time.monotonic()
@@ -295,7 +282,7 @@ class EndpointPair:
         seconds, after = time.monotonic() - started, cpu_seconds(pids)
         self.account.measured += sum(answer.values)
         work = one.counter.work(before, one.counter.snapshot(), plan.requests)
-        failures = failed + answer.failures
+        failures = warm.failures + answer.failures
         seen.add(case, ERRORS, [min(1.0, len(failures) / plan.requests)])
         failure = failures[0] if failures else ""
         seen.evidence.append(
@@ -360,7 +347,8 @@ class EndpointPair:
         self, case: Case, served: Mapping[SideName, Served], workers: Mapping[SideName, EndpointWorker]
     ) -> None:
         for name in served:
-            _at(case, workers[name])
+            if _next(workers[name]) != case:
+                raise RuntimeError(f"{name} is not at {case}")
         size, visits = self._turns(case, served, workers)
         pids = {name: (one.side.pids, one.prepared.services) for name, one in served.items()}
         turn = dict.fromkeys(served, 0)
@@ -403,20 +391,23 @@ class EndpointPair:
     ) -> tuple[int, int]:
         """Requests in a visit and visits a side. Warms both sides up, and learns from it how many there are
         time for; every later pair has as many."""
-        slowest, known = 0.0, self.rig.learned.requests
+        slowest = 0.0
+        # What a process was counted by was its warm-up. Where base's counts are stored, head alone was:
+        # readers are then warmed alike, by what they will be timed with.
+        warm = {name for name in served if (case, name) in self.warm}
+        if len(warm) < len(served) and not self._writes(case):
+            warm = set()
         with self.account.warming():
             for name, one in served.items():
+                visit = workers[name].visit
+                ask = functools.partial(visit, FELT)
+                if name not in warm:
+                    ask = functools.partial(visit, self.plan.warmup, warmup=True)
                 with self._peaking(case, one):
-                    # Other cases have run since it was warm.
-                    ask = (
-                        functools.partial(workers[name].visit, 1 if case in known else FELT)
-                        if (case, name) in self.warm
-                        else functools.partial(workers[name].visit, self.plan.warmup, warmup=True)
-                    )
                     answer = one.ask(ask)
                 values = sorted(answer.values)
                 slowest = max(slowest, values[len(values) // 2] if values else 0.0)
-        wanted = known.setdefault(case, requests(slowest, self.plan.rounds))
+        wanted = self.rig.learned.requests.setdefault(case, requests(slowest, self.plan.rounds))
         size = max(1, wanted // VISITS)
         return size, math.ceil(wanted / size)
 
@@ -463,6 +454,8 @@ def requests(seconds: float, most: int) -> int:
     return max(1, min(most, max(few, int(SECONDS / seconds))))
 
 
-def _at(case: Case, worker: EndpointWorker) -> None:
-    if worker.next() != case:
-        raise RuntimeError(f"the worker is not at {case}")
+def _next(worker: EndpointWorker) -> Case:
+    case = worker.next()
+    if case is None:
+        raise RuntimeError("the worker ended before its cases did")
+    return case

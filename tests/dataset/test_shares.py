@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +13,10 @@ import pytest
 from gate import dataset, db
 from gate.cli.clock import Clock
 from gate.cli.prepared import Prepared
+from gate.cli.served import clones
 from gate.cli.sides import Workshop
 from gate.errors import GateError
+from gate.experiment import Visits
 
 pytestmark = pytest.mark.services
 
@@ -158,3 +162,28 @@ def test_a_share_that_cannot_be_built_leaves_no_clone(server, whole, run, side):
     with pytest.raises(GateError, match="cannot be generated as configured"):
         run().on_share(side("head", ignore=["people"]), SHARE)
     assert ours(server) == {whole.database}
+
+
+def test_an_interrupt_while_clones_are_made_leaves_none(server, whole, side):
+    """Both servers go on copying: what they copy is dropped once it is there."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def make():
+        with ExitStack() as stack:
+            sides = {"base": side("base"), "head": side("head")}
+            clones(Visits(pair=7), sides, "", rig=SimpleNamespace(whole=False), account=None, stack=stack)
+
+    before = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(KeyboardInterrupt):
+            make()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    copying = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'CREATE DATABASE%' AND state = 'active'"
+    while rows(server, "postgres", copying):
+        time.sleep(0.02)
+    assert rows(server, "postgres", "SELECT datname FROM pg_database WHERE datname LIKE '%\\_7'") == []
