@@ -149,9 +149,10 @@ def deepened(row: Comparison, found: Cause | None, look: Explanation) -> Cause |
     gains = look.gains if row.kind is Kind.TIMING else tuple(g for g in look.gains if _asks(g))
     said = [found.summary] if found else []
     said += [change.sentence for change in plans[:1] if _tells(change, row, found)]
-    said += [_from(gains[0], row)] if gains else []
+    # Counted, so sure; samples tell where it took the time, which may be far beneath.
     calls = look.calls if row.metric in (TIME.name, PYTHON_CALLS.name) else ()
-    said += [_sentence(calls[0])] if calls and not gains else []
+    said += [_sentence(calls[0])] if calls else []
+    said += [_from(gains[0], row)] if gains else []
     if not said:
         return None
     return Cause(

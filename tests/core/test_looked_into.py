@@ -128,14 +128,14 @@ CALLS = Difference(
 
 
 @pytest.mark.parametrize(("metric", "kind"), [("time", Kind.TIMING), ("python.calls", Kind.EXACT)])
-def test_a_function_called_more_often_is_named_where_no_samples_tell(metric: str, kind: Kind) -> None:
+def test_a_function_called_more_often_is_named_before_what_samples_show(metric: str, kind: Kind) -> None:
     said = "rhymes, called at app/words.py:12 analyse (changed here), ran 200 times (was 100)"
     found = deepened(row(metric, kind=kind), None, look(calls=(CALLS,)))
     assert found is not None
     assert (found.summary, found.differences) == (said, (CALLS,))
     sampled = deepened(row("time", kind=Kind.TIMING), None, look(gains=(WORKS,), calls=(CALLS,)))
     assert sampled is not None
-    assert (sampled.summary, sampled.differences) == (longer(WORKS), (CALLS,))
+    assert (sampled.summary, sampled.differences) == (f"{said}; {longer(WORKS)}", (CALLS,))
 
 
 @pytest.mark.parametrize("metric", ["errors", "response.bytes", "case"])
