@@ -498,31 +498,35 @@ def _statements(shown: Sequence[Row]) -> Iterator[Proof]:
     changed = [row for row in shown if row.comparison.cause is not None]
     for several in rows.by_case(changed):
         parts: dict[tuple[str, str], list[Difference]] = {}
+        each_time = "per iteration" if several[0].comparison.case.suite == "benchmarks" else "per request"
         for row in several:
             for each in row.comparison.cause.differences if row.comparison.cause else ():
                 parts.setdefault((each.what, each.text), []).append(each)
         causes = [row.comparison.cause for row in several if row.comparison.cause]
         blocks = (
             *(
-                (_costs(differences), fenced(f.lines(text, _SQL), "sql" if what == "statement" else "text"))
+                (
+                    _costs(differences, each_time),
+                    fenced(f.lines(text, _SQL), "sql" if what == "statement" else "text"),
+                )
                 for (what, text), differences in parts.items()
             ),
             *(_plan(change) for change in dict.fromkeys(p for cause in causes for p in cause.plans)),
-            *_code(tuple(dict.fromkeys(gain for cause in causes for gain in cause.gains))),
+            *_code(tuple(dict.fromkeys(gain for cause in causes for gain in cause.gains)), each_time),
             *_heap(tuple(dict.fromkeys(held for cause in causes for held in cause.holdings))),
         )
         if blocks:
             yield Proof(title=f.clean(several[0].title), parts=blocks)
 
 
-def _costs(differences: Sequence[Difference]) -> Inert:
+def _costs(differences: Sequence[Difference], each_time: str) -> Inert:
     """ "calls 1 -> 200, blocks 3 -> 603, per request"."""
     parts = {each.measure: f"{f.count(each.before)} -> {f.count(each.after)}" for each in differences}
     costs = ", ".join(
         f"{measure if measure in _MEASURES else code(f.clean(measure, 20))} {change}"
         for measure, change in parts.items()
     )
-    return Inert(f"{costs}, per request")
+    return Inert(f"{costs}, {each_time}")
 
 
 def _plan(change: PlanChange) -> tuple[Inert, Inert]:
@@ -530,9 +534,9 @@ def _plan(change: PlanChange) -> tuple[Inert, Inert]:
     return Inert(f"plan of {code(f.shortened(change.text, _CAUSE))}"), fenced(lines, "diff")
 
 
-def _code(gains: Sequence[Gain]) -> Iterator[tuple[Inert, Inert]]:
+def _code(gains: Sequence[Gain], each_time: str) -> Iterator[tuple[Inert, Inert]]:
     """Where the time went, with the line as it stands there."""
-    return _listed("code that takes longer, per request", [(longer(gain), gain.text) for gain in gains])
+    return _listed(f"code that takes longer, {each_time}", [(longer(gain), gain.text) for gain in gains])
 
 
 def _heap(holdings: Sequence[Holding]) -> Iterator[tuple[Inert, Inert]]:
