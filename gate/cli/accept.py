@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -19,6 +22,7 @@ from gate.cli.baselines import (
 from gate.cli.options import config_option
 from gate.cli.sources import configuration
 from gate.errors import ConfigError
+from gate.model import WORSE, Case, Comparison, Kind, Outcome
 from gate.target.repository import Repository
 
 
@@ -55,4 +59,19 @@ def accept(cases: tuple[str, ...], every: bool, report: Path | None, config: str
     judged = frozenset(planned.case for planned in seen.run.plan.cases) | frozenset(seen.run.plan.known)
     chosen = judged if every else named_cases(cases, head, stored)
     say_changed(write_baselines(repository.root, where.baselines, baseline.updated(stored, head, chosen)))
+    for case in sorted(undecided(seen.comparisons) & chosen):
+        again = f"perf-gate run --only {shlex.quote(glob.escape(str(case)))}"
+        click.echo(
+            f"perf-gate: that run did not decide whether {case} is slower: no time is accepted, and the next "
+            f"run may block on it; decide it by `{again}`, then accept again",
+            err=True,
+        )
     return 0
+
+
+def undecided(rows: Iterable[Comparison]) -> frozenset[Case]:
+    """Cases that got worse in something that was decided, and whose time was not."""
+    rows = tuple(rows)
+    worse = {row.case for row in rows if row.outcome in WORSE}
+    open_ = {row.case for row in rows if row.kind is Kind.TIMING and row.outcome is Outcome.INCONCLUSIVE}
+    return frozenset(worse & open_)

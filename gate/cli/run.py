@@ -48,7 +48,8 @@ from gate.target.base import Event
     type=Duration(),
     default="6m",
     show_default=True,
-    help="Time for timing base and head side by side; 0 leaves it out.",
+    help="Time for timing base and head side by side, such as 90s or 6m; the pairs that also count are "
+    "measured however little it is. 0 leaves timing out.",
 )
 @option("--scale", type=click.FloatRange(min=0, min_open=True), help="Multiplies the rows of the data set.")
 @option(

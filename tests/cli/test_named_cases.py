@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from gate.cli.accept import undecided
 from gate.cli.baselines import named_cases
 from gate.errors import ConfigError
-from gate.model import Case, PlannedCase, SideInfo, SideRun
+from gate.model import Case, Comparison, Kind, Outcome, PlannedCase, SideInfo, SideRun
 
 CASES = [
     Case(suite="endpoints", name="playlist", parameters="per_page=10"),
@@ -37,3 +38,31 @@ def test_an_unknown_name_comes_with_the_nearest_ones() -> None:
     with pytest.raises(ConfigError, match="no such case: endpoints/playlists") as caught:
         named_cases(("endpoints/playlists",), HEAD)
     assert "playlist-themes" in caught.value.hint
+
+
+def row(case: Case, metric: str, kind: Kind, outcome: Outcome) -> Comparison:
+    return Comparison(
+        case=case,
+        label=case.name,
+        metric=metric,
+        unit="",
+        kind=kind,
+        base=1.0,
+        head=2.0,
+        delta=1.0,
+        outcome=outcome,
+    )
+
+
+def test_accepting_a_case_leaves_a_time_open_that_its_run_did_not_decide() -> None:
+    """Only where the case got worse: others are none of what is accepted."""
+    first, second, third = CASES
+    rows = [
+        row(first, "sql.calls", Kind.EXACT, Outcome.REGRESSED),
+        row(first, "latency", Kind.TIMING, Outcome.INCONCLUSIVE),
+        row(second, "sql.calls", Kind.EXACT, Outcome.REGRESSED),
+        row(second, "latency", Kind.TIMING, Outcome.EQUIVALENT),
+        row(third, "sql.calls", Kind.EXACT, Outcome.EQUIVALENT),
+        row(third, "latency", Kind.TIMING, Outcome.INCONCLUSIVE),
+    ]
+    assert undecided(rows) == {first}
