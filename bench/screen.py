@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 import tomllib
 
 from bench import _runs as runs
@@ -29,7 +30,7 @@ def main() -> None:
     options = _options()
     runs.end_on_sigterm()
     with runs.clone() as clone:
-        _smaller(clone, options.endpoints)
+        smaller(clone, options.endpoints)
         for _ in range(options.runs):
             line, report = runs.run(clone, "--against", "HEAD", "--time-budget", options.time_budget)
             print(runs.told(line | runs.summary(report)) if report else runs.told(line))
@@ -45,7 +46,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _smaller(clone: runs.Clone, wanted: int) -> None:
+def smaller(clone: runs.Clone, wanted: int) -> None:
     """The configuration and the baselines with as many cases of endpoints, committed."""
     file = clone.path / "perf-gate.toml"
     text = file.read_text()
@@ -74,9 +75,11 @@ def _print(stage: str, pairs: list[runs.Line]) -> None:
         print(f"{stage}: none")
         return
     seconds, measured, warm = (sum(pair[name] for pair in pairs) for name in ("seconds", "measured", "warm"))
+    starts = statistics.median(pair["start"] for pair in pairs)
     print(
         f"{stage}: {len(pairs)} pairs, {seconds:.0f} s, {measured / seconds:.0%} measured,"
-        f" {warm / seconds:.0%} warm-up, {measured / (seconds - warm):.0%} of the rest measured"
+        f" {warm / seconds:.0%} warm-up, {measured / (seconds - warm):.0%} of the rest measured,"
+        f" {starts:.1f} s to start and end a pair"
     )
 
 
