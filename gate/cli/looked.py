@@ -227,7 +227,7 @@ def _benched(
                 mark = explainer.mark()
                 workers[name].visit(1)
                 one.explained(case, explainer.since(mark))
-            if not called.fixed:
+            if not called.fixed and time.monotonic() < terms.deadline:
                 one.seen[case].callers = workers[name].callers()
             workers[name].finish()
     return watched

@@ -37,9 +37,12 @@ def more_called(
     """The lines of the project that call a function more often, each time that they are come to.
 
     So a loop around a function is named, and not all that the function itself goes on to call. Functions of
-    the project first, then by calls that were added. touched: files that the change edits.
+    the project first, then by calls that were added. None where one side is not known. touched: files that
+    the change edits.
     """
     before, after = _Counted(base), _Counted(head)
+    if not before.between:
+        return ()
     found = []
     for (caller, callee), calls in after.between.items():
         if not caller.file or (caller in after.entered and caller not in before.entered):

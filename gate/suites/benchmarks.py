@@ -279,9 +279,10 @@ class BenchmarkWorker:
         return int(answer["calls"]) if answer["kind"] == "traced" else None
 
     def callers(self) -> tuple[Caller, ...]:
-        """The lines that call Python functions in one call of the benchmark, the most frequent ones.
+        """The lines that call Python functions in one call of the benchmark.
 
-        None are known where the test has ended. Not for `benchmark.pedantic`, whose rounds are its own.
+        None are known where the test has ended, or where they are too many to be told. Not for
+        `benchmark.pedantic`, whose rounds are its own.
         """
         if not self._more:
             return ()

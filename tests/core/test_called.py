@@ -65,3 +65,12 @@ def test_twice_the_calls_of_the_outermost_are_its_callers_alone():
         call(ANALYSE, 95, "rhyme_scheme(verse)", RHYMES, 100),
     ]
     assert told(base, head) == [("analyse, called at library/api.py:4 route,", 50, 100)]
+
+
+def test_a_side_that_is_not_known_is_no_side_without_calls():
+    benchmark = Function("benchmarks/test_lyrics.py", "test_analyse.<locals>.<lambda>")
+    head = [call(benchmark, 12, "benchmark(lambda: analyse(x))", ANALYSE, 1)]
+    assert told([], head) == []
+    assert told(BASE, head) == [
+        ("analyse, called at benchmarks/test_lyrics.py:12 test_analyse.<locals>.<lambda>,", 0, 1)
+    ]
