@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from gate.cli.prepared import Prepared, Rig
 from gate.cli.seen import Account
-from gate.cli.served import Lost, at_once, clones, starting
+from gate.cli.served import Data, Lost, at_once, fresh_data, starting
 from gate.experiment import Visits
 from gate.model import CPU, ERRORS, METRICS, PYTHON_CALLS, TIME, Case, Evidence, PlannedCase, SideName
 from gate.probes.cores import move, pinned
@@ -54,32 +54,33 @@ class BenchmarkPair:
     def measure(self) -> None:
         """Raises Lost where a pytest dies, GateError where it does not come to its benchmarks."""
         with self.rig.clock.phase("start"):
-            # Both start at once, on all cores; nothing is measured yet.
-            databases = clones(
+            # Both start and end at once, on all cores; nothing is measured then.
+            data = fresh_data(
                 self.step, self.sides, "_benchmarks", rig=self.rig, account=self.account, stack=self.stack
             )
             self.stack.callback(at_once, lambda name: self.workers[name].close(), self.workers)
-            for name, database in databases.items():
+            for name in self.sides:
                 with starting(name):
-                    self._open(name, database)
+                    self._open(name, data[name])
             has = {name: self._ready(name) for name in self.sides}
+        pids = tuple(worker.pid for worker in self.workers.values())
+        self.stack.callback(move, pids, self.rig.cores.available)  # on one core they would end in turns
         services = tuple({pid for side in self.sides.values() for pid in side.services})
         cores = self.rig.cores
         with pinned((0, *services), cores.available):
             if cores.chosen is not None:
-                pids = (worker.pid for worker in self.workers.values())
                 move((0, *services, *pids), (cores.chosen,))
             with self.account.working():
                 for case in self.cases:
                     self._case(case, tuple(name for name in self.sides if case in has[name]))
 
-    def _open(self, name: SideName, database: str) -> None:
+    def _open(self, name: SideName, data: Data) -> None:
         prepared = self.sides[name]
         config = prepared.config.suites.benchmarks
         if config is None:
             raise RuntimeError("cases of a suite that is not configured")
-        server, redis = prepared.running.postgres, prepared.running.redis(name)
-        side = prepared.side(server, database, redis, seed=self.step.pair, padding=self.padding)
+        server = prepared.running.postgres
+        side = prepared.side(server, *data, seed=self.step.pair, padding=self.padding)
         self.logs[name] = prepared.logs / f"{name}-{self.step.pair}-benchmarks.log"
         worker = benchmarks.open_benchmarks(
             side,
@@ -90,7 +91,7 @@ class BenchmarkPair:
         )
         self.workers[name] = worker
         if self.step.count:
-            self.counters[name] = Counter(server, database, redis)
+            self.counters[name] = Counter(server, *data)
             self.stack.callback(self.counters[name].close)
 
     def _ready(self, name: SideName) -> frozenset[Case]:

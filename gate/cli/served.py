@@ -91,7 +91,14 @@ def starting(name: SideName) -> Iterator[None]:
         raise
 
 
-def clones(
+class Data(NamedTuple):
+    """What a side may read and write in a pair: a clone and an empty Redis server."""
+
+    database: str
+    redis: RedisServer
+
+
+def fresh_data(
     step: Visits,
     sides: Mapping[SideName, Prepared],
     kind: str,
@@ -99,16 +106,19 @@ def clones(
     rig: Rig,
     account: Account,
     stack: ExitStack,
-) -> dict[SideName, str]:
-    """A clone of every side's data; the stack drops them. The first pair's are looked at before.
+) -> dict[SideName, Data]:
+    """Every side's own; the stack drops the clones. The first pair's are looked at before.
 
     All are made at the same time, for each is copied by one core. Raises as `starting`.
     """
     databases: dict[SideName, str] = {name: f"{name}_{step.pair}{kind}" for name in sides}
+    servers: dict[SideName, RedisServer] = {}
 
     def make(name: SideName) -> None:
+        running = sides[name].running
         with starting(name):
-            dataset.clone(sides[name].running.postgres, sides[name].sealed, databases[name])
+            dataset.clone(running.postgres, sides[name].sealed, databases[name])
+            servers[name] = running.redis(name)
 
     def drop(name: SideName) -> None:
         dataset.drop(sides[name].running.postgres, databases[name])
@@ -120,7 +130,7 @@ def clones(
     if rig.whole and step.pair == 1:
         for name, database in databases.items():
             stack.push(account.stocktaking(sides[name].running.postgres, database, name))
-    return databases
+    return {name: Data(databases[name], servers[name]) for name in sides}
 
 
 def at_once(work: Callable[[SideName], None], names: Iterable[SideName]) -> None:
@@ -163,8 +173,7 @@ class _Started(NamedTuple):
     """A side whose application is starting on its own clone."""
 
     launched: Launched
-    database: str
-    redis: RedisServer
+    data: Data
     log: Path
 
 
@@ -196,10 +205,13 @@ class EndpointPair:
         """Raises Lost where an application stops answering, GateError where it does not start."""
         with ExitStack() as stack:
             with self.rig.clock.phase("start"):
-                cloned = clones(self.step, self.sides, "", rig=self.rig, account=self.account, stack=stack)
-                # Both start at once, on all cores; nothing is measured yet.
-                started = {name: self._started(name, cloned[name], stack) for name in self.sides}
-                served = {name: self._ready(name, launched, stack) for name, launched in started.items()}
+                data = fresh_data(self.step, self.sides, "", rig=self.rig, account=self.account, stack=stack)
+                # Both start and end at once, on all cores; nothing is measured then.
+                own = {name: ExitStack() for name in self.sides}
+                stack.callback(at_once, lambda name: own[name].close(), own)
+                started = {name: self._started(name, data[name], own[name]) for name in self.sides}
+                served = {name: self._ready(name, each, own[name]) for name, each in started.items()}
+                stack.callback(self._release, served)
             with self.account.working():
                 for writes in (False, True):
                     group = [p.case for p in self.planned if p.writes is writes]
@@ -212,23 +224,25 @@ class EndpointPair:
                     for one in served.values():
                         self._warmth(one)
 
-    def _started(self, name: SideName, database: str, stack: ExitStack) -> _Started:
+    def _started(self, name: SideName, data: Data, stack: ExitStack) -> _Started:
         prepared = self.sides[name]
-        server = prepared.running.postgres
         log = prepared.logs / f"{name}-{self.step.pair}.log"
         with starting(name):
-            redis = prepared.running.redis(name)
-            side = prepared.side(server, database, redis, seed=self.step.pair, padding=self.padding)
+            side = prepared.side(prepared.running.postgres, *data, seed=self.step.pair, padding=self.padding)
             launched = stack.enter_context(launch(prepared.config.target, side, log=log))
-        return _Started(launched, database, redis, log)
+        return _Started(launched, data, log)
 
     def _ready(self, name: SideName, started: _Started, stack: ExitStack) -> Served:
         prepared = self.sides[name]
         with starting(name):
             side = started.launched.ready()
-            counter = Counter(prepared.running.postgres, started.database, started.redis)
+            counter = Counter(prepared.running.postgres, *started.data)
             stack.callback(counter.close)
         return Served(prepared=prepared, side=side, counter=counter, log=started.log)
+
+    def _release(self, served: Mapping[SideName, Served]) -> None:
+        """To all cores again: on one, two applications would end one after the other."""
+        move((pid for one in served.values() for pid in one.side.pids), self.rig.cores.available)
 
     def _group(self, group: Sequence[Case], served: Mapping[SideName, Served], *, writes: bool) -> None:
         """Counts the readers or the writers of every side, then times them.

@@ -390,6 +390,11 @@ class Heap(Sampler):
         self.base = self.high = sum(held.values())
         self.top: dict[Frames, int] = {}
 
+    def begin(self) -> None:
+        """The file is there before the program goes on: who asks waits for the answer of this process too."""
+        _quietly(self.flush)
+        super().begin()
+
     def prepare(self) -> None:
         self.thread = _native()
 

@@ -13,7 +13,7 @@ import pytest
 from gate import dataset, db
 from gate.cli.clock import Clock
 from gate.cli.prepared import Prepared
-from gate.cli.served import clones
+from gate.cli.served import fresh_data
 from gate.cli.sides import Workshop
 from gate.errors import GateError
 from gate.experiment import Visits
@@ -121,7 +121,7 @@ def side(server, spec, whole):
             installed=None,
             logs=Path(),
             environ={},
-            running=SimpleNamespace(postgres=server),
+            running=SimpleNamespace(postgres=server, redis=lambda _: None),
             template=whole,
         )
 
@@ -173,7 +173,7 @@ def test_an_interrupt_while_clones_are_made_leaves_none(server, whole, side):
     def make():
         with ExitStack() as stack:
             sides = {"base": side("base"), "head": side("head")}
-            clones(Visits(pair=7), sides, "", rig=SimpleNamespace(whole=False), account=None, stack=stack)
+            fresh_data(Visits(pair=7), sides, "", rig=SimpleNamespace(whole=False), account=None, stack=stack)
 
     before = signal.signal(signal.SIGALRM, interrupted)
     try:
