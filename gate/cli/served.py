@@ -47,6 +47,7 @@ from gate.probes import memory
 from gate.probes.cores import move, pinned
 from gate.probes.counts import Counter
 from gate.probes.cpu import cpu_seconds
+from gate.services.process import with_descendants
 from gate.suites import endpoints, routes
 from gate.suites.endpoints import EndpointWorker
 from gate.suites.worker import Mode, WorkerDied
@@ -156,6 +157,11 @@ class Served:
     counter: Counter
     log: Path
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Those there once it was ready, and what they have started since: a server may fork when asked."""
+        return tuple(dict.fromkeys(pid for first in self.side.pids for pid in with_descendants(first)))
+
     @contextmanager
     def blamed(self) -> Iterator[None]:
         try:
@@ -242,7 +248,7 @@ class EndpointPair:
 
     def _release(self, served: Mapping[SideName, Served]) -> None:
         """To all cores again: on one, two applications would end one after the other."""
-        move((pid for one in served.values() for pid in one.side.pids), self.rig.cores.available)
+        move((pid for one in served.values() for pid in one.pids), self.rig.cores.available)
 
     def _group(self, group: Sequence[Case], served: Mapping[SideName, Served], *, writes: bool) -> None:
         """Counts the readers or the writers of every side, then times them.
@@ -257,7 +263,7 @@ class EndpointPair:
                 mine = [case for case in timed if case in self.step.cases(name)]
                 if due:
                     # Whether a request keeps several cores busy shows only where it may use them.
-                    move(one.side.pids, self.rig.cores.available)
+                    move(one.pids, self.rig.cores.available)
                     workers[name] = self._open(one, due + mine if writes else due, "count", stack)
                     with self.rig.clock.phase("count"):
                         for _ in due:
@@ -290,7 +296,7 @@ class EndpointPair:
             warm = one.ask(lambda: worker.visit(plan.warmup, warmup=True))
         self.warm.add((case, one.side.name))
         before = one.counter.snapshot()
-        pids = one.side.pids + one.prepared.services
+        pids = one.pids + one.prepared.services
         used, started = cpu_seconds(pids), time.monotonic()
         answer = one.ask(lambda: worker.visit(plan.requests))
         seconds, after = time.monotonic() - started, cpu_seconds(pids)
@@ -329,7 +335,7 @@ class EndpointPair:
         readers = {planned.case for planned in self.planned if not planned.writes}
         if config is None or not (cases := caching(seen.evidence, readers)):
             return
-        move(one.side.pids, self.rig.cores.available)
+        move(one.pids, self.rig.cores.available)
         try:
             found = warmth(cases, one.side, config, counter=one.counter, resolved=self.rig.resolved)
         except (
@@ -364,9 +370,9 @@ class EndpointPair:
             if _next(workers[name]) != case:
                 raise RuntimeError(f"{name} is not at {case}")
         size, visits = self._turns(case, served, workers)
-        pids = {name: (one.side.pids, one.prepared.services) for name, one in served.items()}
+        pids = {name: (one.pids, one.prepared.services) for name, one in served.items()}
         turn = dict.fromkeys(served, 0)
-        held = {name: memory.resident(one.side.pids) for name, one in served.items()}
+        held = {name: memory.resident(pids[name][0]) for name in served}
         for name in self.account.order(tuple(served), visits):
             seen, worker = self.account.seen[name], workers[name]
             turn[name] += 1
@@ -381,8 +387,8 @@ class EndpointPair:
             if answer.failures:
                 seen.fail(case, len(answer.failures) / size, answer.failures[0])
                 return
-        for name, one in served.items():
-            first, last = held[name], memory.resident(one.side.pids)
+        for name in served:
+            first, last = held[name], memory.resident(pids[name][0])
             if first is not None and last is not None:
                 self.account.seen[name].add(case, MEMORY_GROWTH, [(last - first) / (size * turn[name])])
 
@@ -393,10 +399,10 @@ class EndpointPair:
             yield
             return
         self.peaked.add((case, one.side.name))
-        before = memory.resident(one.side.pids)
-        memory.forget_peaks(one.side.pids)
+        before = memory.resident(one.pids)
+        memory.forget_peaks(one.pids)
         yield
-        top = memory.peak(one.side.pids)
+        top = memory.peak(one.pids)
         if before is not None and top is not None:
             self.account.seen[one.side.name].add(case, MEMORY_PEAK, [max(0, top - before)])
 
@@ -441,7 +447,7 @@ class EndpointPair:
             "one": ((cores.chosen,), (cores.chosen,)),
             "split": ((cores.chosen,), others),
         }.get(pin, (cores.available, cores.available))
-        move((pid for one in served.values() for pid in one.side.pids), application)
+        move((pid for one in served.values() for pid in one.pids), application)
         move((0, *services), rest)
 
 
