@@ -10,7 +10,7 @@ import functools
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gate.explain.rewritten import successors
@@ -141,10 +141,13 @@ def changed(before: Iterable[QueryPlan], after: Iterable[QueryPlan]) -> tuple[Pl
         old, new = was[fingerprint], now[fingerprint]
         if {plan.tree for plan in old} != {plan.tree for plan in new}:
             found.append(_change(_telling(old, new), _telling(new, old), _calls(new)))
+    # What a statement no longer reads another one may, as where a join became a loop.
+    more = [plans for name, plans in now.items() if _calls(plans) > _calls(was.get(name, ()))]
+    kept = {_reached(node) for plans in more for plan in plans for node in _read(plan)}
     for olds, news in _rewritten(was, now):
         # One that reads as the other did is not what has changed, whichever the planner took more often.
-        if all(any(_clauses(old, new)) for old in olds for new in news):
-            found.append(_change(_telling(olds, []), _telling(news, []), _calls(news)))
+        if all(any(_clauses(old, new, kept)) for old in olds for new in news):
+            found.append(_change(_telling(olds, []), _telling(news, []), _calls(news), kept))
     return tuple(sorted(found, key=lambda change: change.fingerprint))
 
 
@@ -176,8 +179,10 @@ def _telling(plans: list[QueryPlan], others: list[QueryPlan]) -> QueryPlan:
     return max(own, key=lambda plan: plan.calls)
 
 
-def _change(before: QueryPlan, after: QueryPlan, calls: int) -> PlanChange:
-    clauses = tuple(_clauses(before, after)) or tuple(_details(before, after))
+def _change(
+    before: QueryPlan, after: QueryPlan, calls: int, kept: Collection[tuple[str, str]] = ()
+) -> PlanChange:
+    clauses = tuple(_clauses(before, after, kept)) or tuple(_details(before, after))
     sentence = "; ".join(clauses[:2]) or "the plan has another shape"
     if after.calls < calls:
         sentence += f" (in {after.calls:,} of {calls:,} executions)"
@@ -214,23 +219,24 @@ def _difference(
     return tuple(lines)
 
 
-def _clauses(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
-    """What has changed, in plain words, the most telling first."""
-    yield from _access(before, after)
+def _clauses(before: QueryPlan, after: QueryPlan, kept: Collection[tuple[str, str]]) -> Iterator[str]:
+    """What has changed, in plain words, the most telling first. kept: ways to a table that are not gone."""
+    yield from _access(before, after, kept)
     yield from _more(before, after)
     yield from _spills(before, after)
     yield from _joins(before, after)
     yield from _others(before, after)
 
 
-def _access(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
+def _access(before: QueryPlan, after: QueryPlan, kept: Collection[tuple[str, str]]) -> Iterator[str]:
     """Tables that are read in another way; those first of which most rows are read now."""
     was, now = _scans(before), _scans(after)
     ways = [(was.get(relation), now.get(relation)) for relation in dict.fromkeys((*now, *was))]
     ways = [(old, new) for old, new in ways if (old and old.name) != (new and new.name)]
     for old, new in sorted(ways, key=lambda way: _rows_read(way[1]), reverse=True):
         if new is None:
-            yield f"{old.name} is gone" if old else ""
+            if old and _reached(old) not in kept:
+                yield f"{old.name} is gone"
         elif old is None:
             yield f"{new.name} was added ({_reading(new, after.calls)})"
         else:
@@ -249,7 +255,16 @@ def _more(before: QueryPlan, after: QueryPlan) -> Iterator[str]:
 
 
 def _scans(plan: QueryPlan) -> dict[str, PlanNode]:
-    return {node.relation: node for node in plan.nodes if node.relation and _ACCESS.fullmatch(node.kind)}
+    return {node.relation: node for node in _read(plan)}
+
+
+def _read(plan: QueryPlan) -> Iterator[PlanNode]:
+    return (node for node in plan.nodes if node.relation and _ACCESS.fullmatch(node.kind))
+
+
+def _reached(node: PlanNode) -> tuple[str, str]:
+    """The table, whatever the statement calls it, and the index or kind of scan by which it is read."""
+    return node.relation.partition(" ")[0], node.index or node.kind
 
 
 def _rows_read(node: PlanNode | None) -> float:
