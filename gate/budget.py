@@ -8,7 +8,9 @@ the class of machine, the lower 95 % bound exceeds the ceiling, and base's does 
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
+from collections import Counter
 
 from gate.config import Budget, Budgets, Config
 from gate.model import BudgetCheck, BudgetState, Case, Interval, Level, PlannedCase, Sample, SideRun
@@ -18,6 +20,7 @@ WARN_FACTOR, CRITICAL_FACTOR = 1.5, 2.0
 _QUANTILES = {"p50": (0.5, 1), "p95": (0.95, P95_VALUES), "p99": (0.99, P99_VALUES)}
 _UNDECLARED = "; this class of machine is not declared, so it warns"
 _UNTIMED = "; base was not timed in this run, so it warns"
+PAIRS = 8  # of a screen that the time budget did not end
 _ONE_SIDED = 0.90  # two-sided bounds at 90 % are one-sided ones at 95 %
 
 
@@ -45,7 +48,8 @@ def check_budgets(
                 checks.append(_size(blank, sample, before))
             else:
                 doubt = _UNDECLARED if not declared else _UNTIMED if untimed else ""
-                checks.append(_time(blank, name, sample, before, doubt))
+                rounds = source.suites.endpoints.rounds if source.suites.endpoints else 0
+                checks.append(_time(blank, name, sample, before, doubt, rounds))
     return tuple(checks)
 
 
@@ -116,11 +120,16 @@ def _size(blank: BudgetCheck, head: Sample, base: Sample | None) -> BudgetCheck:
     return dataclasses.replace(check, level=Level.BLOCK, blocking=True, reason="above 2 x target")
 
 
-def _time(blank: BudgetCheck, name: str, head: Sample, base: Sample | None, doubt: str) -> BudgetCheck:
-    """doubt: what speaks against blocking before a value is looked at; empty where nothing does."""
+def _time(
+    blank: BudgetCheck, name: str, head: Sample, base: Sample | None, doubt: str, rounds: int
+) -> BudgetCheck:
+    """doubt: what speaks against blocking before a value is looked at; empty where nothing does.
+    rounds: as configured for endpoints.
+    """
     value, interval = _estimate(name, head.values)
     if value is None:
-        text = f"{len(head.points)} values, {name} needs {_QUANTILES[name][1]}"
+        needed = _QUANTILES[name][1]
+        text = f"{len(head.points):,} values, {name} needs {needed:,}: {_remedy(needed, head, rounds)}"
         return dataclasses.replace(blank, state=BudgetState.TOO_FEW, reason=text)
     check = dataclasses.replace(blank, value=value, interval=interval, state=_state(value, blank))
     if check.state is BudgetState.WARN:
@@ -131,6 +140,17 @@ def _time(blank: BudgetCheck, name: str, head: Sample, base: Sample | None, doub
     if doubt:
         return dataclasses.replace(check, level=Level.WARN, reason=f"above 2 x target{doubt}")
     return dataclasses.replace(check, level=Level.BLOCK, blocking=True, reason="above 2 x target")
+
+
+def _remedy(needed: int, head: Sample, rounds: int) -> str:
+    """What gives a quantile the values it needs; where nothing does, one that needs fewer."""
+    by_pair = Counter(point.pair for point in head.points)
+    if len(by_pair) < PAIRS:
+        return "a larger --time-budget has more pairs"
+    if head.case.suite == "endpoints" and max(by_pair.values()) >= rounds:
+        return f"raise suites.endpoints.rounds, {rounds} now, to {math.ceil(needed / len(by_pair))}"
+    other = "p95" if len(head.points) >= P95_VALUES else "p50"
+    return f"a pair has no time for more; declare {other} instead"
 
 
 def _doubt(check: BudgetCheck, name: str, base: Sample | None) -> str:

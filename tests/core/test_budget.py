@@ -9,7 +9,7 @@ from build import LIST, SAVE, sample, side
 
 from gate.budget import check_budgets
 from gate.config import Config
-from gate.model import BudgetState, Level, SideRun
+from gate.model import BudgetState, Level, Point, SideRun
 
 
 def config(*, classes: tuple[str, ...] = ("big",), name: str = "list", **budgets: str) -> Config:
@@ -79,6 +79,30 @@ def test_a_tail_of_too_few_values_says_so() -> None:
     """p95 needs 200 values; there is no number before."""
     (check,) = check_budgets(config(p95="1ms"), timed(1.0, n=199), None, runner_class="big")
     assert (check.state, check.value, check.blocking) == (BudgetState.TOO_FEW, None, False)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "each", "needed"),
+    [
+        # The time budget ended the screen.
+        (2, 90, "180 values, p95 needs 200: a larger --time-budget has more pairs"),
+        # The configuration allows no more in a pair.
+        (8, 20, "160 values, p95 needs 200: raise suites.endpoints.rounds, 20 now, to 25"),
+        # Nothing that could be configured has more.
+        (8, 15, "120 values, p95 needs 200: a pair has no time for more; declare p50 instead"),
+    ],
+)
+def test_a_tail_of_too_few_values_says_what_gives_more(pairs: int, each: int, needed: str) -> None:
+    points = tuple(
+        Point(pair=pair, visit=1, position=n, value=1.0) for pair in range(pairs) for n in range(each)
+    )
+    head = timed(1.0)
+    few = dataclasses.replace(sample(LIST, "latency", [1.0]), points=points)
+    made = config(p95="1ms")
+    suite = made.suites.endpoints.model_copy(update={"rounds": 20})  # type: ignore[union-attr]
+    made = made.model_copy(update={"suites": made.suites.model_copy(update={"endpoints": suite})})
+    (check,) = check_budgets(made, dataclasses.replace(head, samples=(few,)), None, runner_class="big")
+    assert check.reason == needed
 
 
 def test_bytes_block_on_any_machine() -> None:
