@@ -53,6 +53,7 @@ def accept(cases: tuple[str, ...], every: bool, report: Path | None, config: str
     if seen.run.plan.against != "none" and not every and stored is None:
         raise ConfigError(
             "there is no baseline yet that one case could be accepted into",
+            where=str(repository.root / where.baselines),
             hint="write it whole: perf-gate baseline update",
         )
     # All that the run was asked for: cases that --only or --suite left out stay as they are.

@@ -12,6 +12,7 @@ import click
 from gate.cli.baselines import (
     head_of,
     last_report,
+    named_cases,
     read_stored,
     say_changed,
     write_baselines,
@@ -92,9 +93,10 @@ def drift(config: str, named: Path | None) -> int:
 @click.argument("cases", nargs=-1)
 @config_option
 def show(cases: tuple[str, ...], config: str) -> int:
-    """Print the stored counts, of all cases or of the CASES named."""
+    """Print the stored counts, of all cases or of the CASES named, as `accept` takes them."""
     side, _ = _stored(config)
-    chosen = [planned for planned in side.cases if not cases or str(planned.case) in cases]
+    meant = named_cases(cases, side) if cases else {planned.case for planned in side.cases}
+    chosen = [planned for planned in side.cases if planned.case in meant]
     say("".join(line + "\n" for planned in chosen for line in _lines(side, planned)))
     return 0
 
@@ -138,7 +140,9 @@ def check(config: str) -> int:
 def _stored(config: str) -> tuple[SideRun, Path]:
     file = Path.cwd() / config
     repository = Repository.discover(file.parent, environ=os.environ)
-    side = read_stored(repository.root, configuration(file, config).baselines)
+    directory = configuration(file, config).baselines
+    side = read_stored(repository.root, directory)
     if side is None:
-        raise ConfigError("there are no baselines", hint="perf-gate baseline update")
+        where = str(repository.root / directory)
+        raise ConfigError("there are no baselines", where=where, hint="perf-gate baseline update")
     return side, file

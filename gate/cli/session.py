@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ from gate.model import (
     DataKey,
     Environment,
     Evidence,
+    Pair,
     Plan,
     Production,
     Report,
@@ -61,6 +63,7 @@ from gate.plan import (
 from gate.probes.cores import reserved
 from gate.probes.machine import machine_facts
 from gate.probes.storage import storage
+from gate.report import format as f
 
 DEATHS = 3  # of processes of the sides, after which a run is given up
 
@@ -118,10 +121,15 @@ class Gate:
             return self._measured()
 
     def _check_asked(self) -> None:
-        """Refuses before anything starts what only endpoints could answer, which the file names all."""
-        config = self.sources.config
-        if config.suites.benchmarks is None or not self.options.asked("benchmarks"):
-            chosen(endpoint_cases(config), only=self.options.only, suites=self.options.suites)
+        """Refuses before anything starts what no benchmark can be called: endpoints are all in the file."""
+        config, options = self.sources.config, self.options
+        named = endpoint_cases(config)
+        if config.suites.benchmarks is not None and options.asked("benchmarks"):
+            if may_mean(options.only, "benchmarks"):
+                return
+            stored = self.sources.stored.cases if self.sources.stored else ()
+            named += tuple(planned for planned in stored if planned.case.suite == "benchmarks")
+        chosen(named, only=options.only, suites=options.suites)
 
     @contextmanager
     def _blaming_services(self) -> Iterator[None]:
@@ -235,6 +243,8 @@ class Gate:
             except BaseFailed as failed:
                 run = self._without_base(run, failed.error.message)
                 continue
+            if warning := _too_short(run.plan, result.pair):
+                self.clock.notify(warning)
             run = run.extended(result.samples, result.evidence, (result.pair,))
             run = dataclasses.replace(
                 run, storage=run.storage or result.storage, routes=run.routes or result.routes
@@ -541,6 +551,26 @@ class Gate:
             runner_class=self.options.runner_class,
             rows=head.sealed.rows,
         )
+
+
+def may_mean(only: str, suite: str) -> bool:
+    """Whether this `--only` can match a case of the suite, whatever that one is called."""
+    plain = re.split(r"[*?[]", only, maxsplit=1)[0]
+    whole = f"{suite}/"
+    return plain.startswith(whole) or (plain != only and whole.startswith(plain))
+
+
+def _too_short(plan: Plan, pair: Pair) -> str:
+    """What to say after the first pair where a screen of such pairs does not fit the time budget; empty where
+    it does."""
+    whole = plan.screen * pair.seconds
+    if not plan.timed or pair.number != 1 or pair.lost or whole <= plan.time_budget:
+        return ""
+    return (
+        f"a pair takes about {f.seconds(pair.seconds)}: the {plan.screen} pairs of a screen, about "
+        f"{f.seconds(whole)}, do not fit the time budget of {f.seconds(plan.time_budget)}; "
+        f"the {plan.passes} that also count are measured all the same"
+    )
 
 
 def _without_benchmarks(config: Config) -> Config:
