@@ -31,6 +31,7 @@ from gate.model import (
     State,
     Verdict,
 )
+from gate.timing import SCREEN_PAIRS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,7 +356,7 @@ def _undecided(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
 
 # By a caveat's code: what is the matter with the times that carry it, and what would tell.
 _UNSETTLED = {
-    "time-budget": ("did not fit the time budget", "a larger --time-budget"),
+    "time-budget": ("needed a confirm that did not fit the time budget", "a larger --time-budget"),
     "too-noisy": ("varied too much for the pairs there were", "a quieter machine"),
     "control": ("cannot be trusted", "a quieter machine"),
     "unsteady": ("changed from visit to visit of one side", "a quieter machine"),
@@ -369,8 +370,8 @@ _UNSETTLED = {
 def unsettled(rows: Sequence[Comparison]) -> tuple[tuple[int, str], ...]:
     """Why these inconclusive times could not be told and what would tell: how many, and a predicate.
 
-    One for each code of a first caveat, the most frequent first: (3, "did not fit the time budget (a larger
-    --time-budget would tell)").
+    One for each code of a first caveat, the most frequent first: (3, "needed a confirm that did not fit the
+    time budget (a larger --time-budget would tell)").
     """
     groups: dict[str, list[Comparison]] = {}
     for row in rows:
@@ -384,6 +385,9 @@ def _predicate(code: str, rows: Sequence[Comparison]) -> str:
     why, remedy = _UNSETTLED.get(code, (f"could not be told: {first}", ""))
     if code == "control":
         why += f": {first}"
+    most = max(row.pairs for row in rows)
+    if code == "time-budget" and most < SCREEN_PAIRS:
+        why = f"got only {_count(most, 'pair')} into the time budget, too few to decide"
     needed = [row.needed for row in rows if row.needed is not None]
     if code == "too-noisy" and len(needed) == len(rows):
         remedy = f"about {max(needed)} pairs or {remedy}"

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from platformdirs import user_cache_path
 
 from gate.config import seconds
+from gate.model import Setting
 
 
 class Duration(click.ParamType[float]):
@@ -39,6 +41,19 @@ def option(name: str, *args: str, **settings: Any) -> Callable[[Any], Any]:
 config_option = option(
     "--config", default="perf-gate.toml", show_default=True, help="The configuration file."
 )
+
+
+def flags() -> tuple[Setting, ...]:
+    """The options of this command that were set, and whether by a flag or by the environment."""
+    context = click.get_current_context()
+    origins = {ParameterSource.COMMANDLINE: "flag", ParameterSource.ENVIRONMENT: "env"}
+    return tuple(
+        Setting(name=f"--{name.replace('_', '-')}", value=str(value), origin=origins[source])
+        for name, value in context.params.items()
+        if (source := context.get_parameter_source(name)) in origins
+        # --env may hold secrets, and files are the caller's own.
+        and not name.startswith(("json", "markdown", "env"))
+    )
 
 
 def cache_directory(environ: Mapping[str, str]) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gate import report as reports
-from gate.cli.options import config_option
+from gate.cli.options import config_option, flags
 from gate.cli.sources import configuration
 from gate.cli.terminal import color, say, width
 from gate.config import Config
@@ -48,7 +48,7 @@ def compare(base: Path, head: Path, form: str, config: str) -> int:
     """
     file = Path.cwd() / config
     policy = configuration(file, config) if file.exists() else None
-    found = held_against(read(head), read(base), Context(config=policy))
+    found = held_against(read(head), read(base), Context(config=policy, settings=flags()))
     say(render(found, form))
     return ended(found, policy)
 

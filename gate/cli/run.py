@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from gate import report as reports
-from gate.cli.options import Duration, cache_directory, config_option, option
+from gate.cli.options import Duration, cache_directory, config_option, flags, option
 from gate.cli.report import ended
 from gate.cli.session import Outcome, execute
 from gate.cli.sources import SUITES, Options
 from gate.cli.terminal import color, progress, say, width
 from gate.errors import ConfigError
 from gate.github.event import job_event
-from gate.model import Setting
 from gate.schema import report_to_json
 from gate.target.base import Event
 
@@ -88,19 +86,6 @@ def from_flags(**given: Any) -> Options:
         runner_class=environ.get("PERF_GATE_RUNNER_CLASS", ""),
         flags=flags(),
         **given,
-    )
-
-
-def flags() -> tuple[Setting, ...]:
-    """The options of this command that were set, and whether by a flag or by the environment."""
-    context = click.get_current_context()
-    origins = {ParameterSource.COMMANDLINE: "flag", ParameterSource.ENVIRONMENT: "env"}
-    return tuple(
-        Setting(name=f"--{name.replace('_', '-')}", value=str(value), origin=origins[source])
-        for name, value in context.params.items()
-        if (source := context.get_parameter_source(name)) in origins
-        # --env may hold secrets, and files are the caller's own.
-        and not name.startswith(("json", "markdown", "env"))
     )
 
 

@@ -141,12 +141,28 @@ def clean(text: str, limit: int = NAME_LIMIT) -> str:
 
 
 def flat(text: str, limit: int) -> str:
-    """Foreign prose or SQL on one line: any run of white space is one space, then as `clean`."""
-    return clean(re.sub(r"\s+", " ", text).strip(), limit)
+    """Foreign prose or SQL on one line: any run of white space is one space, then as `worded`."""
+    return worded(_shown(re.sub(r"\s+", " ", text).strip()[: limit + _LONGEST_WORD]), limit)
 
 
 def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: max(0, limit - 3)].rstrip() + "..."
+
+
+def worded(text: str, limit: int) -> str:
+    """Prose of at most `limit` characters, cut between words; a path that would be cut loses its front.
+
+    "called at .../rows.py:72 ...". A word that is most of the text is cut as a name is.
+    """
+    if len(text) <= limit:
+        return text
+    start = text.rfind(" ", 0, max(0, limit - len(_MORE) + 1)) + 1
+    before, (word, *after) = text[:start], text[start:].split(" ", 1)
+    for slash in re.finditer("/", word[:_LONGEST_WORD]):
+        path = f"{before}...{word[slash.start() :]}{_MORE if after else ''}"
+        if len(path) <= limit:
+            return path
+    return before.rstrip() + _MORE if start > limit // 2 else cut(text, limit)
 
 
 def _shown(text: str) -> str:
@@ -186,8 +202,8 @@ def shortened(text: str, limit: int) -> str:
                 text = pattern.sub(short, text)
     cost = _COST.search(text)
     if len(text) > limit and cost and len(cost[0]) < limit // 2:
-        return cut(text[: cost.start()], limit - len(cost[0])) + cost[0]
-    return cut(text, limit)
+        return worded(text[: cost.start()], limit - len(cost[0])) + cost[0]
+    return worded(text, limit)
 
 
 def continued(text: str, earlier: Sequence[str]) -> str:
@@ -213,7 +229,7 @@ def reason(text: str, limit: int) -> str:
     text = flat(text, 20 * limit)
     found = _QUOTED.search(text)
     if len(text) <= limit or found is None or found.end() > limit - 60:
-        return cut(text, limit)
+        return worded(text, limit)
     return text[: found.end()] + shortened(text[found.end() :], limit - found.end())
 
 
@@ -224,6 +240,8 @@ _COST = re.compile(r"(?: ran |: )[\d,.]+ [^:]*$")
 _WHENCE = re.compile(r"^(.*? \(was [\d,.]+\)[^;]*)(; .*)$")
 _CALLED = re.compile(r", called at [^;]*")
 _LONG = 8_000  # characters of a sentence that is looked into
+_LONGEST_WORD = 300  # characters beyond a limit in which a path may end
+_MORE = " ..."
 # Statement, what was counted of it, and what stands behind that.
 _COUNTED = re.compile(
     r"(?P<what>.*?)(?:: | (?=ran ))(?P<cost>(?:ran )?[\d,.]+ [a-zA-Z ]+ \(was [\d,.]+\))(?P<rest>.*)$"

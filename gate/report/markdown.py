@@ -28,14 +28,15 @@ _CAUSE = 240  # characters of a cause under its row
 _SQL = 2000  # characters of a statement in the evidence
 _PLAN_LINES, _PLAN_LINE = 60, 200  # lines, and characters of each
 _GAINS = 5
-_UNCLEAR = 8  # times that could not be told, of those outside of the fold
+_INCONCLUSIVE = 8  # times that could not be told, of those outside of the fold
 _NUMEROUS = 1_000_000
 _ICONS = {
     "BLOCKED": "🔴 blocked",
     "FAILED": "🔴 failed",
     "warn": "🟡 warn",
     "note": "⚪ note",
-    "unclear": "🟡 unclear",
+    "inconclusive": "🟡 inconclusive",
+    "incomparable": "🟡 incomparable",
     "accepted": "🔴 accepted",  # the merge is allowed, the row is no better for it
     "improved": "🟢 improved",
     "new": "⚪ new",
@@ -43,7 +44,7 @@ _ICONS = {
     "met": "🟢 met",
 }
 _MEASURES = frozenset({"calls", "rows", "blocks", "temp blocks", "WAL records"})
-_MAIN = (Mark.BLOCKED, Mark.FAILED, Mark.WARN, Mark.NOTE, Mark.UNCLEAR, Mark.ACCEPTED)
+_MAIN = (Mark.BLOCKED, Mark.FAILED, Mark.WARN, Mark.NOTE, Mark.INCONCLUSIVE, Mark.ACCEPTED)
 
 
 # GitHub's parser takes no fence of more than 80 backticks for code, and counts a block's to 255 only.
@@ -244,6 +245,7 @@ class View:
     times_first: bool
     ruler: Inert
     legend: Inert
+    needing: Inert
     compared: bool
     doubts: tuple[tuple[Inert, str], ...]
     statements: tuple[Proof, ...]
@@ -315,6 +317,7 @@ def _view(report: Report, commit: str) -> View:
         times_first=rows.times_first(shown),
         ruler=_drawn(interval.ruler(end)),
         legend=Inert(_MARKS.sub(r"`\1`", legend(report))),
+        needing=Inert(says.needing(shown)),
         compared=bool(every),
         doubts=_doubts(report, shown),
         statements=tuple(_statements(shown)),
@@ -331,14 +334,16 @@ def _view(report: Report, commit: str) -> View:
 
 def _visible(judged: Sequence[Row]) -> list[Row]:
     """Without most of the times that could not be told, where they are many: the fold has them all."""
-    unclear = [row for row in judged if row.timed and row.mark is Mark.UNCLEAR]
-    hidden = {row.comparison.case for row in unclear[_UNCLEAR:]}
+    untold = [row for row in judged if row.timed and row.mark is Mark.INCONCLUSIVE]
+    hidden = {row.comparison.case for row in untold[_INCONCLUSIVE:]}
     return [row for row in judged if not (row.timed and row.comparison.case in hidden)]
 
 
 def _repeats(report: Report, *, fetched: bool) -> Inert:
     """What the command below it does."""
     what = "measures the blocked case again" if says.only_blocked(report) else "repeats the run"
+    if says.of_saved(report):
+        return Inert("This compares the two saved runs again:")
     if fetched:
         return Inert(f"This fetches what was measured and {what}:")
     where = "In the same working tree" if report.sides.head.dirty else "On a checkout of head"

@@ -35,7 +35,8 @@ class Mark(Enum):
     FAILED = "FAILED"
     WARN = "warn"
     NOTE = "note"
-    UNCLEAR = "unclear"
+    INCONCLUSIVE = "inconclusive"
+    INCOMPARABLE = "incomparable"
     ACCEPTED = "accepted"
     IMPROVED = "improved"
     NEW = "new"
@@ -48,8 +49,8 @@ class Mark(Enum):
 
 _MARKS = {
     Outcome.ACCEPTED: Mark.ACCEPTED,
-    Outcome.INCONCLUSIVE: Mark.UNCLEAR,
-    Outcome.INCOMPARABLE: Mark.UNCLEAR,
+    Outcome.INCONCLUSIVE: Mark.INCONCLUSIVE,
+    Outcome.INCOMPARABLE: Mark.INCOMPARABLE,
     Outcome.IMPROVED: Mark.IMPROVED,
     Outcome.NEW: Mark.NEW,
     Outcome.EQUIVALENT: Mark.EQUAL,
@@ -156,10 +157,7 @@ def _told_apart(label: str, case: Case) -> str:
 
 def alone(row: Row) -> bool:
     """Without a base value: shown with its case's other values, since there is no change to show."""
-    return row.comparison.outcome in (Outcome.NEW, Outcome.INCOMPARABLE) and row.mark in (
-        Mark.NEW,
-        Mark.UNCLEAR,
-    )
+    return row.mark in (Mark.NEW, Mark.INCOMPARABLE)
 
 
 def times(report: Report, shown: Sequence[Row]) -> tuple[Time, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import re
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -27,9 +28,11 @@ from gate.model import (
 from gate.policy import unsettled
 from gate.report import format as f
 from gate.report.rows import Mark, Row, alone, first_adoption, gains, mark
+from gate.timing import FEWEST, SCREEN_PAIRS
 
 REASON = 200  # characters of a reason: the first is a whole report to many, in a list of checks
 SENTENCE = 400  # of a caveat, a finding, a cause
+_PAIRS = 1_000  # of a screen; a stranger's report may say any number
 _HEX = frozenset("0123456789abcdef")
 _COUNTED = {Mark.WARN: "warning", Mark.NOTE: "note"}  # the other marks are adjectives
 
@@ -79,6 +82,8 @@ def base(side: SideInfo | None, report: Report, quote: Callable[[str], str] = st
     if side.stored and side.dirty:
         return "base a saved run of uncommitted edits"
     named = "the working tree" if snapshot(side, report) else quote(ref(side))
+    if of_saved(report):
+        return f"base {named} (a saved run)"
     return f"base {named}" + (" (stored counts)" if side.stored else " (measured in this run)")
 
 
@@ -127,16 +132,18 @@ def timeline(report: Report) -> str:
 
 
 def measuring(report: Report) -> tuple[str, ...]:
-    """How the time for timing was spent, stage by stage, then which pairs were lost and why."""
+    """How the time for timing was spent, stage by stage; what did not fit; which pairs were lost and why."""
     found = []
     kept = [pair for pair in report.run.pairs if pair.cases and not pair.lost and report.run.plan.timed]
     for stage in ("screen", "confirm"):
         if several := [pair for pair in kept if pair.stage == stage]:
             found.append(f"{stage}: {_spent(several)}")
     if found:
-        whole = sum(pair.seconds for pair in report.run.pairs)
-        found.append(f"{f.seconds(whole)} of the time budget of {f.seconds(report.run.plan.time_budget)}")
+        whole, budget = sum(pair.seconds for pair in report.run.pairs), report.run.plan.time_budget
+        spent = f"{f.seconds(whole)}, more than" if whole > budget else f"{f.seconds(whole)} of"
+        found.append(f"{spent} the time budget of {f.seconds(budget)}")
     found = ["; ".join(found)] if found else []
+    found += filter(None, (_no_room(report, [pair for pair in kept if pair.stage == "screen"]),))
     lost: dict[str, list[Pair]] = {}
     for pair in report.run.pairs:
         if pair.lost:
@@ -145,6 +152,33 @@ def measuring(report: Report) -> tuple[str, ...]:
         numbers = ", ".join(f"{pair.number}" for pair in several[:10]) + (", ..." if several[10:] else "")
         found.append(f"lost {f.plural(len(several), 'pair')} ({numbers}): {f.flat(reason, SENTENCE)}")
     return tuple(found)
+
+
+def _no_room(report: Report, screen: Sequence[Pair]) -> str:
+    """What the time budget had no room for, and about how much that takes; empty where no time hangs on it.
+
+    screen: its pairs, those lost apart.
+    """
+    plan = report.run.plan
+    times = [row for row in report.comparisons if row.kind is Kind.TIMING]
+    if not screen or not any(caveat.code == "time-budget" for row in times for caveat in row.caveats[:1]):
+        return ""
+    left = plan.time_budget - sum(pair.seconds for pair in report.run.pairs)
+    if len(screen) < (wanted := min(plan.screen, _PAIRS)):
+        longest = max(pair.seconds for pair in screen)
+        told = any(row.outcome is not Outcome.INCONCLUSIVE for row in times)
+        text = f"too short for {'some times' if told else 'any time'} to be decided: "
+        text += f"the time budget ended the screen after {f.plural(len(screen), 'pair')} of {wanted}"
+        text += f", for the next one might not have fitted the {f.seconds(left)} left" if left > 0 else ""
+        text += f"; {wanted} pairs of about {f.seconds(longest)} take {f.seconds(wanted * longest)}"
+        return f"{text} (--time-budget), and 0 leaves timing out"
+    suites = {case.suite for pair in screen for case in pair.cases}
+    start = statistics.median(pair.start for pair in screen) / len(suites)
+    pair = start + min((pair.seconds - pair.start) / len(pair.cases) for pair in screen)
+    if not 0 < left < FEWEST * pair:
+        return ""
+    needs = f"{FEWEST} pairs of at least {f.seconds(pair)}, {f.seconds(FEWEST * pair)} in all"
+    return f"{f.seconds(left)} of the time budget were left, too few for another confirm: {needs}"
 
 
 def untimed(report: Report) -> str:
@@ -177,7 +211,7 @@ def baselines(report: Report) -> str:
 def accepting(report: Report) -> tuple[str, ...]:
     """The commands that accept what blocks, in order; none where nothing blocks that can be accepted."""
     cases = _blocked(row for row in report.comparisons if row.metric != "errors")
-    if not cases or _of_two_refs(report):
+    if not cases or _of_two_refs(report) or of_saved(report):
         return ()
     names = [f.quoted(str(case)) for case in cases]
     named = [name for name in names if name is not None]
@@ -188,7 +222,9 @@ def accepting(report: Report) -> tuple[str, ...]:
 
 def adopting(report: Report) -> tuple[str, ...]:
     """The commands of a first adoption; none where something was compared."""
-    if not first_adoption(report) or report.verdict.state is State.ERROR or _of_two_refs(report):
+    if not first_adoption(report) or report.verdict.state is State.ERROR:
+        return ()
+    if _of_two_refs(report) or of_saved(report):
         return ()
     command = ["perf-gate", "baseline", "update", *_flags(report, "--config")]
     return (" ".join(command), *_committed(report))
@@ -217,6 +253,9 @@ def reproducing(report: Report) -> str:
     With whatever changes what is measured, given by a flag or, as in CI, by the environment; of a run in
     which one case blocks it measures that one.
     """
+    if of_saved(report):
+        files = (*_given(report, "--base"), *_given(report, "--head"))
+        return " ".join(("perf-gate", "compare", *files, *_flags(report, "--config")))
     return " ".join(("perf-gate", *_compared(report), *_measured_with(report)))
 
 
@@ -251,7 +290,7 @@ def _only(report: Report) -> str:
     cases |= {check.case for check in report.budgets if check.blocking}
     about = {finding.case for finding in report.findings if finding.level is Level.BLOCK}
     one = cases | {case for case in about if case}
-    if len(one) != 1 or None in about:
+    if len(one) != 1 or None in about or of_saved(report):
         return ""
     (case,) = one
     return (f.quoted(glob.escape(str(case))) or "") if _measured(report, case) else ""
@@ -280,6 +319,11 @@ _NUMBERS = ("--scale", "--time-budget")
 def _of_two_refs(report: Report) -> bool:
     """Whether it is a report of `ab`, which looks at no baselines."""
     return _stated(report, "--a") is not None
+
+
+def of_saved(report: Report) -> bool:
+    """Whether it is a report of `compare`, which holds one saved run against another and measures nothing."""
+    return _stated(report, "--base") is not None
 
 
 def _stated(report: Report, name: str) -> str | None:
@@ -334,24 +378,25 @@ def below(
     # Gains are counts: they stand below the last count that blocks, or below the time where none does.
     last = {row.comparison.case: row for row in sorted(blocked, key=lambda row: not row.timed)}
     led: set[Case] = set()
+    needed = _needed(shown)
     found: list[tuple[str, ...]] = []
     before: list[str] = []  # causes of one statement, of which the first names it
     behind = ""  # that statement, whole
     for row in judged:
         case, cause = row.comparison.case, row.comparison.cause
         leads = row.mark is Mark.BLOCKED and case not in led
-        notes = [sure(row.comparison)] if row.timed else []
+        notes = [sure(row.comparison, needed)] if row.timed else []
         if cause and _statement(cause) != behind:
             before, behind = [], _statement(cause)
         if cause and cause.summary not in before[-1:]:
             told = f.continued(cause.summary, before)
             notes.append(f.shortened(told, SENTENCE if leads else limit))
             before = [*(before if told != cause.summary else ()), cause.summary]
-        notes += [f.cut(f"caveat: {text}", limit) for text in _doubts(row, said, limit)]
+        notes += [f.worded(f"caveat: {text}", limit) for text in _doubts(row, said, limit)]
         if row.timed and row.mark is Mark.IMPROVED and case in last:
             notes.append("blocked all the same, by its counts")
         if row == last.get(case) and case in gained:
-            notes.append(f.cut(f"better in the same case: {', '.join(map(_gain, gained[case]))}", limit))
+            notes.append(f.worded(f"better in the same case: {', '.join(map(_gain, gained[case]))}", limit))
         led |= {case} if leads else set()
         before = before if cause else []
         found.append(tuple(note for note in notes if note))
@@ -363,10 +408,33 @@ def _statement(cause: Cause) -> str:
     return cause.differences[0].text if cause.differences else ""
 
 
-def sure(row: Comparison) -> str:
+def _needed(shown: Sequence[Row]) -> int | None:
+    """Pairs in a confirm that most times which could not be told need; None where no two need as many."""
+    found = Counter(_wanting(row.comparison) for row in shown if row.mark is Mark.INCONCLUSIVE)
+    del found[None]
+    return next((needed for needed, rows in found.most_common(1) if rows > 1), None)
+
+
+def needing(shown: Sequence[Row]) -> str:
+    """What several times that could not be told have in common: how many pairs would tell; or nothing."""
+    needed = _needed(shown)
+    if needed is None:
+        return ""
+    untold = [row.comparison for row in shown if row.mark is Mark.INCONCLUSIVE]
+    text = f"about {needed:,} confirm pairs needed for each inconclusive time"
+    return text + (", unless its row says otherwise" if {*map(_wanting, untold)} - {needed} else "")
+
+
+def _wanting(row: Comparison) -> int | None:
+    """Pairs in a confirm that would tell; None too where a whole screen may spare it."""
+    return None if row.stage == "screen" and row.pairs < SCREEN_PAIRS else row.needed
+
+
+def sure(row: Comparison, needed: int | None = None) -> str:
     """A time's interval and what it rests on; where it was not told, what would have been, and what it takes.
 
     "-2.0 % to +8.4 % at 90 %, 24 confirm pairs; from +9.6 % it would have been caught".
+    needed: pairs that are said of several rows together.
     """
     known = []
     if row.interval is not None and row.kind is Kind.TIMING:
@@ -377,8 +445,10 @@ def sure(row: Comparison) -> str:
     if row.outcome is Outcome.INCONCLUSIVE:
         if row.mde is not None:
             parts.append(f"from {f.tenths(1 + row.mde)} it would have been caught")
-        if row.needed is not None:
-            parts.append(f"about {row.needed:,} confirm pairs needed")
+        if row.needed is None and any(caveat.code == "too-noisy" for caveat in row.caveats):
+            parts.append("more pairs would hardly tell")
+        if (wanting := _wanting(row)) not in (None, needed):
+            parts.append(f"about {wanting:,} confirm pairs needed")
     return "; ".join(part for part in parts if part)
 
 

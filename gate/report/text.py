@@ -32,12 +32,13 @@ _MARKS = {
     Mark.BLOCKED: "bold red",
     Mark.FAILED: "bold red",
     Mark.WARN: "yellow",
-    Mark.UNCLEAR: "yellow",
+    Mark.INCONCLUSIVE: "yellow",
+    Mark.INCOMPARABLE: "yellow",
     Mark.ACCEPTED: "red",
     Mark.IMPROVED: "green",
     Mark.NEW: "cyan",
 }
-_INDENT = 12  # of what stands below a row, and of what follows a footer's name
+_INDENT = 14  # of what stands below a row, and of what follows a footer's name
 _MET = 20  # budgets that are met and still listed
 _REASONS = 5
 _NARROWEST = 60
@@ -222,7 +223,9 @@ def _budgets(report: Report, width: int) -> Iterator[Text]:
         lines = [_budget(check, names[check.case]) for check in listed]
         yield from _table(header, lines, width=width)
     if few:
-        yield Text(f"{Mark.UNCLEAR.value:<{_INDENT}}{f.plural(len(few), 'budget')}: n too small")
+        said = f"{f.plural(len(few), 'budget')}: n too small"
+        said += f"; {f.clean(names[few[0].case])} {f.clean(few[0].metric, 24)}: {few[0].reason}"
+        yield from _footer(Mark.INCONCLUSIVE.value, f.flat(said, says.SENTENCE), width)
     if len(fine) > _MET:
         yield Text(f"{'met':<{_INDENT}}{f.plural(len(fine), 'budget')}")
 
@@ -248,7 +251,7 @@ def budget_mark(check: BudgetCheck) -> str:
         return Mark.WARN.value
     if rows.met(check):
         return "met"
-    return Mark.UNCLEAR.value if check.state is BudgetState.TOO_FEW else Mark.NOTE.value
+    return Mark.INCONCLUSIVE.value if check.state is BudgetState.TOO_FEW else Mark.NOTE.value
 
 
 _TIMES = 12  # a terminal's screen is for the verdict; the other formats have them all
@@ -282,6 +285,8 @@ def _times(report: Report, shown: Sequence[Row], width: int) -> Iterator[Text]:
         more = f"{len(every) - len(listed)} more in the JSON and the Markdown report"
         yield from _footer("", more, width)
     yield from _footer("", legend(report) if _PICTURE in kept else f"{says.allowed(report)} allowed", width)
+    if needing := says.needing(shown):
+        yield from _footer("", needing, width)
 
 
 _PICTURE = 5
@@ -313,7 +318,7 @@ def times_cells(time: Time, end: float) -> tuple[str, ...]:
 
 def _listed(every: Sequence[Time]) -> tuple[Time, ...]:
     """What changed, all of it; what could not be told and what is equal, as far as there is room."""
-    told = [time.row is not None and time.row.mark not in (Mark.UNCLEAR, Mark.EQUAL) for time in every]
+    told = [time.row is not None and time.row.mark not in (Mark.INCONCLUSIVE, Mark.EQUAL) for time in every]
     room = _TIMES - sum(told)
     found = []
     for time, certain in zip(every, told, strict=True):

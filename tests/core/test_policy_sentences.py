@@ -83,8 +83,8 @@ def test_times_with_one_doubt_share_a_sentence() -> None:
     ]
     (reason,) = verdict(*rows, time(Case(suite="endpoints", name="c"), outcome=Outcome.EQUIVALENT)).reasons
     assert reason == (
-        "2 of 3 times could not be told: they did not fit the time budget (a larger --time-budget would "
-        "tell); GET /save +5.0 %, GET /list +2.0 %"
+        "2 of 3 times could not be told: they needed a confirm that did not fit the time budget (a larger "
+        "--time-budget would tell); GET /save +5.0 %, GET /list +2.0 %"
     )
 
 
@@ -98,9 +98,21 @@ def test_times_with_different_doubts_are_counted_by_doubt() -> None:
     ]
     (reason,) = verdict(*rows).reasons
     assert reason == (
-        "5 of 5 times could not be told: 3 did not fit the time budget (a larger --time-budget would tell); "
+        "5 of 5 times could not be told: 3 needed a confirm that did not fit the time budget (a larger "
+        "--time-budget would tell); "
         "1 passed too fast for the clock (more work in each round would tell); "
         "1 drifted from pair to pair (a quieter machine would tell); the slowest is GET /e +5.0 %"
+    )
+
+
+def test_a_screen_that_was_cut_short_is_not_said_to_have_needed_a_confirm() -> None:
+    """So few pairs prove nothing: what lacks is pairs of the screen."""
+    rows = [time(case, pairs=2, stage="screen", caveats=because("time-budget")) for case in (LIST, SAVE)]
+    assert unsettled(rows) == (
+        (
+            2,
+            "got only 2 pairs into the time budget, too few to decide (a larger --time-budget would tell)",
+        ),
     )
 
 

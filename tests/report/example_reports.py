@@ -254,6 +254,9 @@ def n_plus_one() -> Report:
     )
 
 
+FEW = "400 values, p99 needs 1,000: raise suites.endpoints.rounds, 50 now, to 125"
+
+
 def budgets() -> tuple[BudgetCheck, ...]:
     def check(
         case: Case, metric: str, value: float | None, target: float, state: BudgetState, **more: object
@@ -282,7 +285,7 @@ def budgets() -> tuple[BudgetCheck, ...]:
             level=Level.WARN,
             reason="above 2 x target; this class of machine is not declared, so it warns",
         ),
-        check(PROGRESS, "latency.p99", None, 0.4, BudgetState.TOO_FEW, reason="400 values, p99 needs 1000"),
+        check(PROGRESS, "latency.p99", None, 0.4, BudgetState.TOO_FEW, reason=FEW),
         check(SETTINGS, "response.bytes", 24_312, 1e6, BudgetState.TARGET),
     )
 
@@ -593,6 +596,24 @@ def too_noisy() -> Report:
     )
 
 
+def too_short() -> Report:
+    """A time budget that ended before the screen had pairs enough to prove anything."""
+    few = (
+        Caveat(
+            code="time-budget", text="0 of 60 confirm pairs fitted the time budget; at least 8 are needed"
+        ),
+    )
+    made = side_by_side(
+        [
+            timed(case, *steady, Outcome.INCONCLUSIVE, pairs=2, needed=60, caveats=few)
+            for case, steady in STEADY.items()
+        ],
+        measured=pairs()[:2],
+    )
+    plan = dataclasses.replace(made.run.plan, time_budget=5.0)
+    return dataclasses.replace(made, run=dataclasses.replace(made.run, plan=plan))
+
+
 def void() -> Report:
     moved = (Caveat(code="control", text="fixed work differed by 4.2% between the sides"),)
     return side_by_side(
@@ -617,6 +638,7 @@ def untimed() -> Report:
 EXAMPLES = {
     "slower": slower,
     "too-noisy": too_noisy,
+    "too-short": too_short,
     "void": void,
     "timed-clean": timed_clean,
     "untimed": untimed,

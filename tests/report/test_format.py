@@ -147,13 +147,39 @@ LONG = (
         (
             "UPDATE a_rather_long_table SET one_column = $1, other = $2 WHERE third = $3: 812 blocks (was 4)",
             60,
-            "UPDATE a_rather_long_table SET one_co...: 812 blocks (was 4)",
+            "UPDATE a_rather_long_table SET ...: 812 blocks (was 4)",
         ),
     ],
 )
 def test_sql_is_shortened_where_it_says_least(text: str, limit: int, expected: str | None) -> None:
     """Lists go before conditions, and what it cost stays."""
     assert f.shortened(text, limit) == (expected or text)
+
+
+TOLD = "GET /a: 12 % slower; library/services/rows.py:30 song_row, called at library/pages/list.py:7 show"
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (len(TOLD), TOLD),
+        (len(TOLD) - 1, f"{TOLD.removesuffix('show')}..."),
+        (95, "GET /a: 12 % slower; library/services/rows.py:30 song_row, called at .../pages/list.py:7 ..."),
+        (91, "GET /a: 12 % slower; library/services/rows.py:30 song_row, called at .../list.py:7 ..."),
+        (60, "GET /a: 12 % slower; library/services/rows.py:30 ..."),
+        (45, "GET /a: 12 % slower; .../rows.py:30 ..."),
+        (30, "GET /a: 12 % slower; ..."),
+    ],
+)
+def test_prose_is_cut_between_words_and_a_path_at_its_front(limit: int, expected: str) -> None:
+    """The end of a path says where to look, half of one nothing."""
+    assert f.reason(TOLD, limit) == expected
+
+
+@given(st.text(st.sampled_from("ab /.:;"), max_size=300), st.integers(0, 120))
+def test_prose_fits(text: str, limit: int) -> None:
+    """Whatever its words are; three dots where there is room for nothing else."""
+    assert len(f.worded(text, limit)) <= max(limit, 3)
 
 
 @given(st.text(), st.integers(20, 200))

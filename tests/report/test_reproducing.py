@@ -13,7 +13,8 @@ import pytest
 from example_reports import BASE, HEAD, PLAYLIST, first_adoption, n_plus_one, slower
 
 from gate.cli.ab import ab
-from gate.cli.run import flags, run
+from gate.cli.options import flags
+from gate.cli.run import run
 from gate.model import Case, Finding, Level, Outcome, Report, Setting
 from gate.report import markdown, says, text
 

@@ -120,20 +120,20 @@ def test_gains_of_a_blocked_case_are_said_where_it_blocks() -> None:
     rendered = text(n_plus_one())
     (below,) = [line for line in rendered.splitlines() if "response.bytes 24,312 B -> 24,298 B" in line]
     assert below.strip() == "better in the same case: response.bytes 24,312 B -> 24,298 B"
-    assert "improved    GET /api/playlists/{id}" not in rendered
+    assert "improved      GET /api/playlists/{id}" not in rendered
 
 
 def test_accepted_row_stays_in_the_table() -> None:
     """Accepting unblocks; it does not make the row disappear, and nothing more is to be accepted."""
     rendered = text(EXAMPLES["accepted"]())
-    assert "accepted    GET /api/playlists/{id}  sql.calls" in rendered
+    assert "accepted      GET /api/playlists/{id}  sql.calls" in rendered
     assert "perf-gate accept" not in rendered
 
 
 def test_failure_without_a_base_is_never_shown_as_equal() -> None:
     """A case that fails on both sides stands in the table with what it said."""
     rendered = text(error())
-    assert "FAILED      GET /api/search" in rendered
+    assert "FAILED        GET /api/search" in rendered
     assert "got 500" in rendered.split("FAILED")[1]
 
 
@@ -141,7 +141,7 @@ def test_first_adoption_says_what_to_commit() -> None:
     """The next step after a first run is a command."""
     rendered = text(first_adoption())
     assert (
-        "\nadopt       perf-gate baseline update\n            git add -- baselines && git commit\n"
+        "\nadopt         perf-gate baseline update\n              git add -- baselines && git commit\n"
         in rendered
     )
 
@@ -156,7 +156,7 @@ def test_missing_case_can_be_accepted_but_not_repeated_alone() -> None:
 def test_same_label_is_told_apart_by_parameters() -> None:
     """Two cases of one endpoint are two rows with two names."""
     rendered = text(EXAMPLES["dropped-index"]())
-    assert "BLOCKED     GET /api/songs [per_page=40]" in rendered
+    assert "BLOCKED       GET /api/songs [per_page=40]" in rendered
     assert f"'{SONGS_40}'" in rendered
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 from example_reports import (
     BASE,
     CASES,
+    FEW,
     HEAD,
     KEY,
     PLAYLIST,
@@ -21,6 +23,7 @@ from example_reports import (
     timed,
     timed_clean,
     too_noisy,
+    too_short,
     untimed,
     void,
 )
@@ -38,14 +41,16 @@ def block(rendered: str, name: str) -> list[str]:
 def test_worst_time_comes_first() -> None:
     """Where a time is what blocks, the times stand above the counts, the blocked one on top."""
     rendered = text(slower())
-    assert rendered.index("BLOCKED     GET /api/playlists/{id}") < rendered.index("equal       7 cases x 9")
-    assert block(rendered, "times")[1].startswith("BLOCKED     GET /api/playlists/{id}")
+    assert rendered.index("BLOCKED       GET /api/playlists/{id}") < rendered.index(
+        "equal         7 cases x 9"
+    )
+    assert block(rendered, "times")[1].startswith("BLOCKED       GET /api/playlists/{id}")
 
 
 def test_times_that_are_equal_stand_below_the_counts() -> None:
     """A screen is for what changed."""
     rendered = text(timed_clean())
-    assert rendered.index("equal       8 cases x 9 metrics") < rendered.index("\ntimes ")
+    assert rendered.index("equal         8 cases x 9 metrics") < rendered.index("\ntimes ")
 
 
 def test_counts_that_block_stand_above_times() -> None:
@@ -66,7 +71,7 @@ def test_row_that_is_not_equal_says_what_it_rests_on() -> None:
     assert "-18.2 % to -10.2 % at 90 %, 8 screen pairs" in "".join(below)
 
 
-def test_unclear_row_says_what_would_have_been_caught_and_what_it_takes() -> None:
+def test_inconclusive_row_says_what_would_have_been_caught_and_what_it_takes() -> None:
     """Estimate, interval, smallest slowdown caught, pairs needed."""
     below = " ".join(" ".join(block(text(too_noisy()), "times")).split())
     assert (
@@ -114,7 +119,7 @@ def test_doubts_of_one_row_stand_below_it() -> None:
     assert "caveat: 24 pairs show neither" not in rendered
 
 
-def many_unclear() -> Report:
+def many_inconclusive() -> Report:
     cases = [Case(suite="endpoints", name=f"case-{index:02}") for index in range(25)]
     why = (Caveat(code="time-budget", text="0 of 34 confirm pairs fitted the time budget"),)
     rows = [
@@ -125,19 +130,71 @@ def many_unclear() -> Report:
     return dataclasses.replace(made, comparisons=tuple(rows), timings=())
 
 
-def test_many_unclear_times_leave_the_screen_to_the_slowest() -> None:
+@pytest.mark.parametrize("render", [text, markdown])
+def test_pairs_that_all_inconclusive_times_need_are_said_once(render: Callable[[Report], str]) -> None:
+    """Below the table; a row says what only it needs."""
+    made = many_inconclusive()
+    said = "about 34 confirm pairs needed for each inconclusive time"
+    assert " ".join(render(made).split()).count(said) == 1
+    assert render(made).count("confirm pairs needed") == 1
+    *rest, last = made.comparisons
+    other = dataclasses.replace(made, comparisons=(*rest, dataclasses.replace(last, needed=60)))
+    assert f"{said}, unless its row says otherwise" in " ".join(render(other).split())
+    assert render(other).count("about 60 confirm pairs needed") == 1
+
+
+def spent(made: Report) -> str:
+    return " ".join(text(made).partition("\ntiming")[2].partition("\nreproduce")[0].split())
+
+
+def test_a_time_budget_too_short_for_a_screen_says_what_would_do() -> None:
+    """Pairs and seconds a pair, and how to leave timing out."""
+    assert spent(too_short()).endswith(
+        "40.2 s, more than the time budget of 5 s too short for any time to be decided: the time budget "
+        "ended the screen after 2 pairs of 8; 8 pairs of about 20.1 s take 2 min 41 s (--time-budget), and 0 "
+        "leaves timing out"
+    )
+    assert "confirm pairs needed" not in text(too_short())
+    assert "they got only 2 pairs into the time budget, too few to decide" in text(too_short())
+
+
+def budgeted(made: Report, seconds: float) -> Report:
+    plan = dataclasses.replace(made.run.plan, time_budget=seconds)
+    return dataclasses.replace(made, run=dataclasses.replace(made.run, plan=plan))
+
+
+def test_time_that_was_left_of_a_cut_screen_is_explained() -> None:
+    """The next pair may be as long as the longest."""
+    assert (
+        "ended the screen after 2 pairs of 8, for the next one might not have fitted the 15 s left; "
+        in spent(budgeted(too_short(), 55.2))
+    )
+
+
+def test_time_that_was_left_after_the_screen_is_explained() -> None:
+    """A confirm has a least number of pairs, which fit or do not."""
+    made = dataclasses.replace(too_short(), run=timed_clean().run)
+    assert spent(budgeted(made, 200.0)).endswith(
+        "39.2 s of the time budget were left, too few for another confirm: 12 pairs of at least 4.18 s, "
+        "50.1 s in all"
+    )
+    assert "another confirm" not in spent(budgeted(made, 360.0))
+    assert "another confirm" not in spent(budgeted(timed_clean(), 200.0))
+
+
+def test_many_inconclusive_times_leave_the_screen_to_the_slowest() -> None:
     """A dozen in a terminal, eight in a comment; the fold has them all."""
-    listed = [line for line in block(text(many_unclear()), "times") if line.startswith("unclear")]
+    listed = [line for line in block(text(many_inconclusive()), "times") if line.startswith("inconclusive")]
     assert [line.split()[1] for line in listed] == [f"case-{index:02}" for index in range(24, 12, -1)]
-    assert "13 more in the JSON and the Markdown report" in text(many_unclear())
-    visible, _, folded = markdown(many_unclear()).partition("<details>")
+    assert "13 more in the JSON and the Markdown report" in text(many_inconclusive())
+    visible, _, folded = markdown(many_inconclusive()).partition("<details>")
     assert visible.count("| `case-") == 8
     assert folded.count("| `case-") == 25
 
 
 def test_a_blocked_time_is_never_left_out_for_room() -> None:
-    """The terminal's dozen bounds what is unclear and equal, not what changed."""
-    made = many_unclear()
+    """The terminal's dozen bounds what is inconclusive and equal, not what changed."""
+    made = many_inconclusive()
     blocked = tuple(
         dataclasses.replace(row, outcome=Outcome.REGRESSED, blocking=True) for row in made.comparisons
     )
@@ -267,7 +324,11 @@ def test_several_budgets_with_too_few_values_are_counted(number: int) -> None:
     few = n_plus_one().budgets[3]
     assert few.state is BudgetState.TOO_FEW
     made = dataclasses.replace(timed_clean(), budgets=(few,) * number)
-    assert f"unclear     {number} budgets: n too small" in text(made)
+    said = " ".join(" ".join(block(text(made), "inconclusive")).split())
+    assert said == (
+        f"inconclusive {number} budgets: n too small; "
+        f"GET /api/users/{{id}}/analysis/progress latency.p99: {FEW}"
+    )
     assert f"Budgets met or with too few values ({number})" in markdown(made)
     assert "n too small" not in markdown(made).partition("<details>")[0]
 
@@ -286,6 +347,27 @@ def test_a_saved_run_of_uncommitted_edits_is_not_called_stored_counts() -> None:
     base = SideInfo(name="base", ref=BASE, data_key=KEY, stored=True, dirty=True)
     held = dataclasses.replace(made, sides=dataclasses.replace(made.sides, base=base))
     assert text(held).splitlines()[1] == f"base a saved run of uncommitted edits, head {HEAD[:10]}"
+
+
+def compared(*, files: tuple[str, str] = ("a.json", "b.json")) -> Report:
+    """As `compare` makes it of two saved reports."""
+    made = n_plus_one()
+    base = SideInfo(name="base", ref=BASE, data_key=KEY, stored=True)
+    settings = (
+        Setting(name=f"--{n}", value=v, origin="flag") for n, v in zip(("base", "head"), files, strict=True)
+    )
+    return dataclasses.replace(made, config=tuple(settings), sides=dataclasses.replace(made.sides, base=base))
+
+
+@pytest.mark.parametrize("render", [text, markdown])
+def test_a_comparison_of_saved_runs_speaks_of_saved_runs(render: Callable[[Report], str]) -> None:
+    """Nothing was read from baselines/, and nothing can be accepted from it."""
+    rendered = render(compared(files=("a b.json", "c.json")))
+    assert "(a saved run)" in rendered
+    assert "stored counts" not in rendered
+    assert "perf-gate compare 'a b.json' c.json" in rendered
+    assert "perf-gate run" not in rendered
+    assert "perf-gate accept" not in rendered
 
 
 def test_pairs_that_nothing_was_judged_by_are_not_told() -> None:
