@@ -71,6 +71,8 @@ def _case(planned: PlannedCase, side: SideRun) -> dict[str, Any]:
     }
     seen = side.seen(planned.case) or Evidence(case=planned.case, side="head")
     worse = {each.metric: each.value for each in side.worse if each.case == planned.case}
+    # Absent and empty are one: of a base that allows nothing, nothing can be lost.
+    caching = [name for name, allowed in seen.caching or () if allowed]
     return (
         ({"worse": worse} if worse else {})
         | {
@@ -84,7 +86,7 @@ def _case(planned: PlannedCase, side: SideRun) -> dict[str, Any]:
             "misses": _integral(seen.misses),
             "evictions": _integral(seen.evictions),
         }
-        | ({} if seen.caching is None else {"caching": [name for name, allowed in seen.caching if allowed]})
+        | ({"caching": caching} if caching else {})
     )
 
 

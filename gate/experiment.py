@@ -83,7 +83,7 @@ def _next_visit(plan: Plan, run: Run) -> Visits | Done:
         step = _screen(plan, pair, timed)
         if not _visited(run, step):
             # The passes belong to the counts; only timing is bound by the budget.
-            over = pair > plan.passes and spent(run) + _longest(run) > plan.time_budget
+            over = pair > plan.passes and spent(run) + _longest(plan, run) > plan.time_budget
             return Done() if over else step
     return _confirm(plan, run) if timed else Done()
 
@@ -192,8 +192,10 @@ class _Costs:
         return sum(self.pair({m.case for m in members if m.pairs >= n}) for n in range(1, most + 1))
 
 
-def _longest(run: Run) -> float:
-    return max((pair.seconds for pair in run.pairs), default=0.0)
+def _longest(plan: Plan, run: Run) -> float:
+    """Seconds of the longest pair so far; those that count take longer than any that is still to come."""
+    timed = [pair.seconds for pair in run.pairs if pair.number > plan.passes]
+    return max(timed or [pair.seconds for pair in run.pairs], default=0.0)
 
 
 def turns(sides: Sequence[SideName], visits: int, rng: random.Random) -> tuple[SideName, ...]:

@@ -71,10 +71,12 @@ def chosen(cases: Iterable[PlannedCase], *, only: str, suites: frozenset[str]) -
     if not found:
         names = sorted(str(planned.case) for planned in every)
         near = difflib.get_close_matches(only.replace("*", ""), names, _SHOWN, cutoff=0.4)
+        shown = (
+            f"{'near it' if near else 'there are'}: {', '.join((near or names)[:_SHOWN])}; " if names else ""
+        )
         raise ConfigError(
             f"no case matches --only {only!r}" if only != "*" else "there is nothing to measure",
-            where=("near it: " if near else "") + ", ".join((near or names)[:_SHOWN]),
-            hint="name cases as suite/name; * matches anything",
+            hint=f"{shown}name cases as suite/name; * matches anything",
         )
     return found
 

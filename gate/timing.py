@@ -67,7 +67,8 @@ CONTROL = Case(suite="control", name="fixed-work")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A case of the confirm family. pairs: that its confirm wants, 12 to 60.
+    """A case of the confirm family. pairs: that its confirm wants, 12 to 60, by the spread and by how much
+    slower it is for certain.
 
     flagged: suspect in the screen; otherwise the screen could not prove it fine.
     """
@@ -158,7 +159,7 @@ def screened(screen: Mapping[Case, Series], rules: Mapping[Case, TimingRule]) ->
     return tuple(
         Member(
             case=case,
-            pairs=_pairs(spreads.get(case, math.inf), rule, len(chosen)),
+            pairs=_pairs(spreads.get(case, math.inf), rule, len(chosen), _least(screen[case])),
             flagged=_flagged(screen[case], rule),
         )
         for case, rule in chosen.items()
@@ -425,11 +426,23 @@ def _spreads(screen: Mapping[Case, Series]) -> dict[Case, float]:
     return {case: max(own.get(case, 0.0), pooled[case.suite]) for case in screen if case.suite in pooled}
 
 
-def _pairs(spread: float, rule: TimingRule, family: int) -> int:
-    """Pairs that catch a slowdown of `detect` with POWER: by the test, by an estimate above `allowed`."""
+def _least(screen: Series) -> float:
+    """The slowdown that a screen has no doubt of, as a logarithm; 0 where it doubts any.
+
+    It may plan the confirm, whose pairs are fresh, without any part in what those decide: ten times as slow
+    is proved by fewer of them than `detect` would be.
+    """
+    if len(screen.differences) < SCREEN_PAIRS:
+        return 0.0
+    return max(0.0, trimmed(screen.differences).lower(BOUND))
+
+
+def _pairs(spread: float, rule: TimingRule, family: int, least: float = 0.0) -> int:
+    """Pairs that catch a slowdown of `detect`, or of `least` where that is more, with POWER: by the test, by
+    an estimate above `allowed`."""
     normal = statistics.NormalDist().inv_cdf
     power = normal(POWER)
-    detect = math.log1p(rule.detect)
+    detect = max(math.log1p(rule.detect), least)
     wanted = max(
         (normal(1 - LEVEL / family) + power) / max(detect - math.log1p(rule.margin), 1e-6),
         power / max(detect - math.log1p(rule.allowed), 1e-6),

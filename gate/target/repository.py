@@ -195,6 +195,6 @@ def _undiscovered(start: Path, said: str) -> RepositoryError:
         message = "this repository is bare; there is no working tree to judge"
         return RepositoryError(message, where=str(start), hint="run perf-gate in a clone with files")
     if "not a git repository" in said:
-        message = "this directory is in no git repository"
-        return RepositoryError(message, where=str(start), hint="run perf-gate inside a clone of your project")
+        message = f"{start} is in no git repository"
+        return RepositoryError(message, hint="run perf-gate inside a clone of your project")
     return RepositoryError(f"git cannot read this repository: {said}", where=str(start))

@@ -50,6 +50,18 @@ def test_the_text_is_sorted_and_ends_with_a_newline() -> None:
     assert text.endswith("}\n")
 
 
+def test_only_what_may_be_kept_is_written() -> None:
+    """Of an answer that nobody may keep there is nothing to say, so that no line of it comes and goes."""
+
+    def text(*caching: tuple[str, bool]) -> str:
+        evidence = tuple(dataclasses.replace(each, caching=caching) for each in stored().evidence)
+        return baseline.to_text(dataclasses.replace(stored(), evidence=evidence), "endpoints")
+
+    assert text(("browsers", False)) == baseline.to_text(stored(), "endpoints")
+    back = baseline.from_text(text(("browsers", True), ("proxies", False)), name="x")
+    assert {each.caching for each in back.evidence if each.case == LIST} == {(("browsers", True),)}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -156,6 +156,14 @@ def test_the_time_budget_ends_the_screen() -> None:
     assert asked(next_step(short, after(short, {ONE: 1.0, TWO: 1.0}, pairs=1))).pair == 2
 
 
+def test_a_pair_that_only_takes_turns_needs_no_room_for_counting() -> None:
+    """The first two took 30 s because they count too; what the third took is what the fourth will."""
+    plan = timed(budget=85.0)
+    before = after(plan, {ONE: 1.0, TWO: 1.0}, pairs=3)
+    pairs = tuple(dataclasses.replace(p, seconds=30.0) if p.number < 3 else p for p in before.pairs)
+    assert asked(next_step(plan, dataclasses.replace(before, pairs=pairs))).pair == 4
+
+
 def test_a_suspect_that_blocks_ends_the_confirm() -> None:
     """The other one, which is no suspect and would want many pairs, could not change the verdict."""
     noise, whole = {TWO: 0.06}, timed(budget=2000.0)

@@ -47,14 +47,13 @@ def test_a_glob_without_a_match_is_an_error_that_lists_what_there_is() -> None:
     """Exit 2 with the names."""
     with pytest.raises(ConfigError) as caught:
         plan("endpoints/lost")
-    assert "endpoints/list" in caught.value.where
+    assert "endpoints/list" in caught.value.hint
 
 
 def test_a_mistyped_case_is_told_what_is_near() -> None:
     with pytest.raises(ConfigError, match="no case matches") as error:
         plan("endpoints/lsit*")
-    assert error.value.where is not None
-    assert error.value.where.startswith("near it: endpoints/list")
+    assert error.value.hint.startswith("near it: endpoints/list")
 
 
 def test_base_is_measured_for_the_known_cases_without_usable_counts() -> None:

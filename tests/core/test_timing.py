@@ -173,6 +173,13 @@ def test_the_confirm_wants_pairs_by_the_spread_of_the_screen() -> None:
     assert members({SCAN: differences})[SCAN].pairs == 40
 
 
+def test_a_slowdown_beyond_doubt_wants_fewer_pairs() -> None:
+    """The same spread around twice as slow: its lower bound, not what must be caught, plans the confirm."""
+    a = 0.05 / (2.5 * 1.4826 * 1.129)
+    differences = [a * i + math.log(2) for i in (4, -3, 2, -1, 1, -2, 3, -4)]
+    assert members({SCAN: differences}) == {SCAN: Member(case=SCAN, pairs=12, flagged=True)}
+
+
 def test_limits_that_lie_close_want_more_pairs() -> None:
     """Allowed 4 %, detect 5 %: the estimate has to tell these two, n = 1.8 (1.645 x 0.03 / 0.00957)^2 + 3."""
     a = 0.03 / (2.5 * 1.4826 * 1.129)
