@@ -561,15 +561,15 @@ def may_mean(only: str, suite: str) -> bool:
 
 
 def _too_short(plan: Plan, pair: Pair) -> str:
-    """What to say after the first pair where a screen of such pairs does not fit the time budget; empty where
-    it does."""
-    whole = plan.screen * pair.seconds
-    if not plan.timed or pair.number != 1 or pair.lost or whole <= plan.time_budget:
+    """What to say after the first pair where the time budget has no room for more than the pairs that also
+    count; empty where it has, for those that only take turns are shorter."""
+    counting = plan.passes * pair.seconds
+    if not plan.timed or pair.number != 1 or pair.lost or counting < plan.time_budget:
         return ""
     return (
-        f"a pair takes about {f.seconds(pair.seconds)}: the {plan.screen} pairs of a screen, about "
-        f"{f.seconds(whole)}, do not fit the time budget of {f.seconds(plan.time_budget)}; "
-        f"the {plan.passes} that also count are measured all the same"
+        f"a pair takes about {f.seconds(pair.seconds)}: the time budget of {f.seconds(plan.time_budget)} has "
+        f"no room for the {plan.screen} pairs of a screen; the {plan.passes} that also count are measured all "
+        "the same"
     )
 
 
