@@ -568,8 +568,8 @@ def _too_short(plan: Plan, pair: Pair) -> str:
         return ""
     return (
         f"a pair takes about {f.seconds(pair.seconds)}: the time budget of {f.seconds(plan.time_budget)} has "
-        f"no room for the {plan.screen} pairs of a screen; the {plan.passes} that also count are measured all "
-        "the same"
+        f"no room for the {plan.screen} pairs of a screen; the {plan.passes} that also count are measured "
+        "all the same"
     )
 
 
