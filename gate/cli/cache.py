@@ -18,6 +18,7 @@ from gate.cli.options import cache_directory, option
 from gate.config import octets
 from gate.dataset.cache import LIMIT, occupied
 from gate.errors import ConfigError
+from gate.services.programs import copies, running_from
 from gate.target.environment import dependencies
 
 _DATA = "datasets"
@@ -69,7 +70,10 @@ def list_() -> None:
 )
 @click.option("--key", "keys", multiple=True, help="Remove this data set only; the first digits will do.")
 @click.option(
-    "--all", "everything", is_flag=True, help="Remove all data sets, dependencies and spare copies."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Remove all data sets, dependencies, spare copies and copies of server programs.",
 )
 def clean(max_size: int, keys: tuple[str, ...], everything: bool) -> None:
     """Remove data sets that are too many; what runs use at this moment stays.
@@ -94,7 +98,7 @@ def clean(max_size: int, keys: tuple[str, ...], everything: bool) -> None:
         shutil.rmtree(path, ignore_errors=True)
     freed = sum(saved.size for saved in gone)
     if everything:
-        freed += _without_environments(home)
+        freed += _without_environments(home) + _without_programs()
     click.echo(f"{_amount(freed)} freed" if freed else "nothing to remove")
 
 
@@ -115,6 +119,9 @@ def _listed(home: Path) -> Iterator[str]:
     for name, purpose in _OTHERS.items():
         if (home / name).is_dir():
             yield f"{name:<13}{_amount(occupied(home / name)):>9}  {purpose}"
+    for place in dict.fromkeys(copy.parent for copy in copies()):
+        text = f"copies of server programs, where their user can run them: {place}"
+        yield f"{'programs':<13}{_amount(occupied(place)):>9}  {text}"
     strange = sorted(path.name for path in home.iterdir() if path.name not in known)
     if strange:
         yield f"{'not ours':<13}{'':>9}  {', '.join(strange)}"
@@ -147,6 +154,21 @@ def _without_environments(home: Path) -> int:
     freed = max(before - sum(map(occupied, places)), 0)
     if freed:
         click.echo(f"removed dependencies and spare copies, {_amount(freed)}")
+    return freed
+
+
+def _without_programs() -> int:
+    """Remove copies of server programs that nothing runs now; gives the bytes freed."""
+    freed = 0
+    for copy in copies():
+        if running_from(copy):
+            click.echo(f"{copy} is in use and stays")
+            continue
+        size = occupied(copy)
+        shutil.rmtree(copy, ignore_errors=True)
+        freed += size - occupied(copy) if copy.exists() else size
+    if freed:
+        click.echo(f"removed copies of server programs, {_amount(freed)}")
     return freed
 
 

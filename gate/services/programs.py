@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gate.services.running import Unavailable
 
 _SHARED_CACHE = Path("/var/cache")
 _TIMEOUT = 30.0  # seconds to answer --version
+_UNUSED = 30 * 86400.0  # seconds after which a copy of programs is removed
 _LOADABLE = ("bin", "lib", "share")
 
 
@@ -65,7 +67,7 @@ def within_reach(trees: tuple[Path, ...], key: str, account: Account) -> Path:
     if all(account.can_reach(tree / "x") for tree in trees):
         return home
     digest = hashlib.blake2b(f"{key}\0{home}".encode(), digest_size=8).hexdigest()
-    for place in (_SHARED_CACHE / "perf-gate", Path(tempfile.gettempdir()) / f"perf-gate-{os.geteuid()}"):
+    for place in _places():
         with contextlib.suppress(OSError):
             return _copied(trees, place, digest, account)
     raise Unavailable(
@@ -73,6 +75,30 @@ def within_reach(trees: tuple[Path, ...], key: str, account: Account) -> Path:
         where=str(home),
         hint="install perf-gate where every user may read it",
     )
+
+
+def copies() -> tuple[Path, ...]:
+    """The copies of programs that `within_reach` has made for this user, for runs to come."""
+    return tuple(
+        copy
+        for place in _places()
+        if place.is_dir() and place.lstat().st_uid == os.geteuid()
+        for copy in sorted(place.iterdir())
+        if copy.is_dir()
+    )
+
+
+def running_from(directory: Path) -> bool:
+    """Whether a process runs a program that lies in it."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # another user's, or ended meanwhile
+            if (process / "exe").readlink().is_relative_to(directory):
+                return True
+    return False
+
+
+def _places() -> tuple[Path, Path]:
+    return _SHARED_CACHE / "perf-gate", Path(tempfile.gettempdir()) / f"perf-gate-{os.geteuid()}"
 
 
 def _copied(trees: tuple[Path, ...], place: Path, digest: str, account: Account) -> Path:
@@ -83,7 +109,9 @@ def _copied(trees: tuple[Path, ...], place: Path, digest: str, account: Account)
         raise PermissionError(f"{place} is not ours alone")  # whoever made it could swap the programs
     target = place / digest
     if target.is_dir():
+        os.utime(target)
         return target
+    _forget_unused(place)
     temporary = Path(tempfile.mkdtemp(dir=place))
     try:
         for tree in trees:
@@ -96,6 +124,14 @@ def _copied(trees: tuple[Path, ...], place: Path, digest: str, account: Account)
     if not target.is_dir():
         raise FileNotFoundError(target)
     return target
+
+
+def _forget_unused(place: Path) -> None:
+    """Every environment that perf-gate was ever installed in leaves a copy."""
+    for copy in place.iterdir():
+        with contextlib.suppress(OSError):  # another run removes it too
+            if time.time() - copy.stat().st_mtime > _UNUSED and not running_from(copy):
+                shutil.rmtree(copy, ignore_errors=True)
 
 
 def _unneeded(directory: str, names: list[str]) -> set[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from gate.cli import entry
 from gate.dataset import Cache
+from gate.services import programs
 
 KEYS = ("a" * 40, "b" * 40, "c" * 40)
 
@@ -17,6 +20,8 @@ KEYS = ("a" * 40, "b" * 40, "c" * 40)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache with three data sets of 100 kB, the last one used last, and a set of dependencies."""
     monkeypatch.setenv("PERF_GATE_CACHE", str(tmp_path))
+    # Never this machine's own copies of programs, which other tests run.
+    monkeypatch.setattr(programs, "_places", lambda: (tmp_path.with_name("programs"),))
     for age, key in enumerate(KEYS):
         place = Cache(tmp_path / "datasets").place(key)
         place.mkdir()
@@ -76,3 +81,25 @@ def test_all_removes_what_can_be_made_again(home: Path, capsys: pytest.CaptureFi
     assert entry(["cache", "clean", "--key", "aa"]) == 0
     assert "is in use and stays" in capsys.readouterr().out
     run.release()
+
+
+def test_copies_of_programs_are_listed_and_go_unless_something_runs_them(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They lie outside of the cache, where another user can run them."""
+    idle, busy = (home.with_name("programs") / name for name in ("idle", "busy"))
+    for copy in (idle, busy):
+        copy.mkdir(parents=True)
+        shutil.copy("/bin/sleep", copy / "server")
+    assert entry(["cache", "list"]) == 0
+    said = capsys.readouterr().out
+    assert f"copies of server programs, where their user can run them: {idle.parent}" in said
+    with subprocess.Popen([busy / "server", "60"]) as started:
+        try:
+            assert entry(["cache", "clean", "--all"]) == 0
+        finally:
+            started.kill()
+    said = capsys.readouterr().out
+    assert f"{busy} is in use and stays" in said
+    assert "removed copies of server programs" in said
+    assert (idle.exists(), busy.exists()) == (False, True)

@@ -557,7 +557,8 @@ def opened(path):
 
 @as_root
 def test_programs_out_of_reach_are_copied_and_no_directory_is_opened(tmp_path, monkeypatch):
-    """A package in root's home: its directories keep their modes, and Postgres runs all the same."""
+    """A package in root's home: its directories keep their modes, and Postgres runs all the same. A copy that
+    nobody has used for a month goes."""
     closed, cache = tmp_path / "home", tmp_path / "cache"
     closed.mkdir(mode=0o700)
     opened(tmp_path)
@@ -566,7 +567,11 @@ def test_programs_out_of_reach_are_copied_and_no_directory_is_opened(tmp_path, m
         shutil.copytree(packages / name, closed / name)
     monkeypatch.setattr(embedded, "_package", lambda name: closed / name)
     monkeypatch.setattr(programs, "_SHARED_CACHE", cache)
+    unused = cache / "perf-gate" / "of-an-environment-that-is-gone"
+    unused.mkdir(parents=True)
+    os.utime(unused, (0, 0))
     found = find_programs(choose_account())
+    assert not unused.exists()
     assert (found.major, found.postgres.is_relative_to(cache)) == (18, True)
     assert closed.stat().st_mode & 0o777 == 0o700
     with started(tmp_path / "state") as running:
