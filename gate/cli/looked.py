@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
+from gate.cli.called import called
 from gate.cli.held import held
 from gate.cli.prepared import Prepared, Rig
 from gate.cli.watched import SEED, Inject, Seen, Terms, Watched, asking, serving, watching
@@ -67,6 +68,8 @@ def look_into(
         cases = [case for case in _first(works, terms) if case.suite == suite]
         todo = {case: SLOWER if case in slower else COUNTED for case in cases}
         looks.append((todo, functools.partial(_looked, look, todo, sides, terms, touched)))
+    served = [case for case in _first(works, terms) if case.suite == "endpoints"]
+    looks.append((served, functools.partial(called, served, sides, terms, touched)))
     holding = _first([row for row in rows if row.kind is Kind.GAUGE], terms)
     looks.append((holding, functools.partial(held, holding, sides, terms, touched)))
     found: dict[Case, Explanation] = {}
@@ -209,25 +212,25 @@ def _benched(
     for case, seconds in cases.items():
         if time.monotonic() > terms.deadline:
             break
-        called = rig.learned.terms.get(case)
+        known = rig.learned.terms.get(case)
         for name in sorted(workers):
             workers[name].next()
-            called = workers[name].prepare(called) or called
+            known = workers[name].prepare(known) or known
         for one in watched.values():
             one.rest()
-        if called is None or not called.visits:
+        if known is None or not known.visits:
             continue
         ended = min(time.monotonic() + 2 * seconds, terms.deadline)
         for name in _turns(watched, TURNS):
-            ask = functools.partial(workers[name].visit, called.rounds)
-            if not watched[name].visit(case, called.rounds * called.loops, ask) or time.monotonic() > ended:
+            ask = functools.partial(workers[name].visit, known.rounds)
+            if not watched[name].visit(case, known.rounds * known.loops, ask) or time.monotonic() > ended:
                 break
         for name, one in watched.items():
             with explaining(one.prepared.running, one.database) as explainer:
                 mark = explainer.mark()
                 workers[name].visit(1)
                 one.explained(case, explainer.since(mark))
-            if not called.fixed and time.monotonic() < terms.deadline:
+            if not known.fixed and time.monotonic() < terms.deadline:
                 one.seen[case].callers = workers[name].callers()
             workers[name].finish()
     return watched

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gate import dataset
 from gate.cli.prepared import Prepared, Rig
-from gate.explain.called import Call, Function
+from gate.explain.called import Call, Caller, Function
 from gate.explain.plans import QueryPlan
 from gate.explain.profiles import Profile
 from gate.model import Case, Plan, Side, SideName
@@ -20,8 +20,7 @@ from gate.probes import stacks
 from gate.probes.plans import Explained
 from gate.probes.project import Project, clean
 from gate.suites import endpoints
-from gate.suites.benchmarks import Caller
-from gate.suites.worker import Visit
+from gate.suites.worker import Mode, Visit
 from gate.target.process import launch
 
 BUDGET = 60.0  # seconds after which no further case of a suite is begun
@@ -91,7 +90,7 @@ class Watched:
         self.idle.append((started, time.monotonic()))
 
     def calls(self, case: Case) -> Iterator[Call]:
-        """The lines of the project that call, and what they call, in one iteration."""
+        """The lines of the project that call, and what they call, in one iteration or request."""
         project, directory = Project(Path(self.side.worktree)), self.side.directory
         for each in self.seen.get(case, Seen()).callers:
             ours, theirs = project.file(each.file, directory), project.file(each.into, directory)
@@ -131,12 +130,14 @@ def serving(
     return watched
 
 
-def asking(one: Watched, cases: Sequence[Case], rig: Rig, stack: ExitStack) -> endpoints.EndpointWorker:
+def asking(
+    one: Watched, cases: Sequence[Case], rig: Rig, stack: ExitStack, mode: Mode = "timing"
+) -> endpoints.EndpointWorker:
     config = one.prepared.config.suites.endpoints
     if config is None:
         raise RuntimeError("cases of a suite that is not configured")
     worker = endpoints.open_endpoints(
-        one.side, config, cases=cases, resolved=rig.resolved, seed=SEED, mode="timing"
+        one.side, config, cases=cases, resolved=rig.resolved, seed=SEED, mode=mode
     )
     stack.callback(worker.close)
     return worker

@@ -1,6 +1,6 @@
 """Calls of functions, counted in one iteration of base and of head: which line of the project calls more.
 
-Pure; `gate.suites.benchmarks` has them counted, without error and without a sampler.
+Pure; `gate.suites.benchmarks` and `gate.probes.calls` have them counted, without error and without a sampler.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from gate.model import Difference
 
+CHANGED = " (changed here)"
+
 
 class Function(NamedTuple):
     """file: from the root of the worktree, empty outside of it. name: qualified; outside with its module."""
@@ -20,15 +22,31 @@ class Function(NamedTuple):
     name: str
 
 
+class Caller(NamedTuple):
+    """A line of `file` and what it calls, as the interpreter names them.
+
+    name, module, into: of the function that is called, and its file. calls: in one call of a benchmark, or
+    as long as they were counted.
+    """
+
+    file: str
+    function: str
+    line: int
+    into: str
+    module: str
+    name: str
+    calls: float
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """How often a line calls a function, per iteration. text: the line, stripped."""
+    """How often a line calls a function, per iteration or request. text: the line, stripped."""
 
     caller: Function
     line: int
     text: str
     callee: Function
-    calls: int
+    calls: float
 
 
 def more_called(
@@ -53,7 +71,7 @@ def more_called(
             continue
         line = max(after.lines[caller, callee], key=lambda each: (_added(each, before), -each.line))
         place = f"{caller.file}:{line.line} {caller.name}"
-        changed = " (changed here)" if caller.file in touched else ""
+        changed = CHANGED if caller.file in touched else ""
         found.append(
             (
                 (not callee.file, was * times - calls, place, callee.name),
@@ -73,9 +91,9 @@ class _Counted:
     """entered: calls of each function. between: of one by another. lines: where those are."""
 
     def __init__(self, calls: Iterable[Call]) -> None:
-        self.entered: collections.Counter[Function] = collections.Counter()
-        self.between: collections.Counter[tuple[Function, Function]] = collections.Counter()
-        self.texts: collections.Counter[tuple[Function, Function, str]] = collections.Counter()
+        self.entered: dict[Function, float] = collections.defaultdict(float)
+        self.between: dict[tuple[Function, Function], float] = collections.defaultdict(float)
+        self.texts: dict[tuple[Function, Function, str], float] = collections.defaultdict(float)
         self.lines: dict[tuple[Function, Function], list[Call]] = collections.defaultdict(list)
         for each in calls:
             self.entered[each.callee] += each.calls
@@ -84,6 +102,6 @@ class _Counted:
             self.lines[each.caller, each.callee].append(each)
 
 
-def _added(line: Call, before: _Counted) -> int:
+def _added(line: Call, before: _Counted) -> float:
     """Base is looked at by the line's text: its number moves with what is written above."""
     return line.calls - before.texts[line.caller, line.callee, line.text]

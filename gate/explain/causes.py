@@ -11,6 +11,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 
+from gate.explain.called import CHANGED
 from gate.explain.growth import grown
 from gate.explain.rewritten import reads, successors, unnumbered
 from gate.explain.words import brief, holds, longer, number, place, plural
@@ -47,6 +48,7 @@ from gate.model import (
 EXPLAINED = frozenset({Outcome.REGRESSED, Outcome.IMPROVED, Outcome.ACCEPTED})
 # By themselves: nothing that can be looked at explains them.
 _TOLD = frozenset({"case", "errors"})
+ALIKE = 0.02  # of a rise, by which a call may rise less or more than what it sends
 KEPT = 10  # differences kept with a row; the rest are in the evidence
 
 _MEASURES: dict[str, tuple[str, Callable[[Statement], float]]] = {
@@ -150,7 +152,7 @@ def deepened(row: Comparison, found: Cause | None, look: Explanation) -> Cause |
     said = [found.summary] if found else []
     said += [change.sentence for change in plans[:1] if _tells(change, row, found)]
     # Counted, so sure; samples tell where it took the time, which may be far beneath.
-    calls = look.calls if row.metric in (TIME.name, PYTHON_CALLS.name) else ()
+    calls = _calls_of(row, found, look.calls, gains)
     said += [_sentence(calls[0])] if calls else []
     said += [_from(gains[0], row)] if gains else []
     if not said:
@@ -161,6 +163,26 @@ def deepened(row: Comparison, found: Cause | None, look: Explanation) -> Cause |
         plans=plans,
         gains=gains,
     )
+
+
+def _calls_of(
+    row: Comparison, found: Cause | None, calls: tuple[Difference, ...], gains: tuple[Gain, ...]
+) -> tuple[Difference, ...]:
+    """The calls of functions that explain the row, which were counted.
+
+    Of a count those that rose by as much as its statement or command did, where samples did not see who sent
+    that from what the change edits; of an endpoint's time where samples saw nothing.
+    """
+    if row.metric in (TIME.name, PYTHON_CALLS.name):
+        return calls
+    if row.kind is Kind.TIMING:
+        return () if gains else calls
+    most = found.differences[0] if found and found.differences else None
+    if most is None or most.measure != "calls" or any(gain.touched for gain in gains):
+        return ()
+    rise = most.after - most.before
+    alike = [each for each in calls if abs(each.after - each.before - rise) <= ALIKE * rise]
+    return tuple(sorted(alike, key=lambda each: CHANGED not in each.text))
 
 
 def _tells(change: PlanChange, row: Comparison, found: Cause | None) -> bool:

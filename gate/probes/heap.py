@@ -10,21 +10,15 @@ two to five times.
 
 from __future__ import annotations
 
-import json
-import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
-
 from gate.probes import sampler, stacks
+from gate.probes.asked import Answers
 from gate.probes.project import Project
-
-PATIENCE = 30.0  # seconds for all processes to answer; to list a large heap takes one or two
-_LOOK = 0.01
 
 
 class Line(NamedTuple):
@@ -46,49 +40,25 @@ class Answer:
 
 def injected(env: Mapping[str, str], directory: Path) -> dict[str, str]:
     """The environment in which every Python of a side can be asked. Raises as `stacks.injected` does."""
-    return stacks.injected(env, directory) | {sampler.HEAP: "1"}
+    return stacks.injected(env, directory) | {sampler.KIND: "heap"}
 
 
 class Heaps:
     """The interpreters of one side. directory: that of `injected`."""
 
     def __init__(self, directory: Path, worktree: Path) -> None:
-        self._directory = directory
+        self._answers = Answers(directory, "heap")
         self._project = Project(worktree)
-        self._number = 0
 
     def ask(self) -> Answer | None:
         """What stays since the last question, all processes together; None where none of them answers.
 
         The first question begins the tracing, and its answer is empty.
         """
-        number = self._number
-        self._number += 1
-        (self._directory / f"ask-{number}").touch()
-        asked = time.monotonic()
-        while not (found := self._answers(number)):
-            # A process that has just begun writes its first line soon, or never.
-            if time.monotonic() - asked > (stacks.SETTLED if found is not None else PATIENCE):
-                return None
-            time.sleep(_LOOK)
+        found = self._answers.ask()
+        if found is None:
+            return None
         return Answer(kept=self._summed(found, "heap"), peak=self._summed(found, "peak"))
-
-    def _answers(self, number: int) -> list[list[Any]] | None:
-        """The answers of all processes that live; None while one is missing.
-
-        A program that was started by another one in the same process, by exec, has the later file.
-        """
-        newest: dict[int, Path] = {}
-        for path in sorted(self._directory.glob("*-*.jsonl"), key=lambda path: int(path.stem.split("-")[1])):
-            newest[int(path.name.partition("-")[0])] = path
-        found = []
-        for pid, path in newest.items():
-            lines = [line for line in _lines(path, number) if line[0] == "note" or line[1:2] == [number]]
-            if lines:
-                found += lines
-            elif psutil.pid_exists(pid):
-                return None
-        return [line for line in found if line[0] in ("heap", "peak")]
 
     def _summed(self, answers: Sequence[list[Any]], kind: str) -> dict[Line, int]:
         sums: dict[Line, int] = defaultdict(int)
@@ -106,20 +76,3 @@ class Heaps:
                 source = self._project.source(file)
                 return Line(file, source.enclosing(line), line, source.text(line))
         return Line("", "", 0, "")
-
-
-def _lines(path: Path, number: int) -> Iterator[list[Any]]:
-    """What a process has written, once it has answered or ended; a line may be half there yet."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return
-    if b'["note",' not in data and b'["heap",%d' % number not in data:
-        return
-    for text in data.splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, list) and line:
-            yield line

@@ -19,17 +19,19 @@ A file per process, `PID-NANOSECONDS.jsonl`, one JSON array a line, times in nan
     node     number, node that called it (-1: none), code, line
     stack    number, innermost node, span                          span: [line, end line, column, end column]
     tick     time, gap, cpu, [thread, stack, runs], ...
-    heap     number, [bytes, file, line, file, line, ...], ...      with PERF_GATE_HEAP instead of ticks
+    heap     number, [bytes, file, line, file, line, ...], ...      of the kind "heap" instead of ticks
     peak     number, [bytes, file, line, file, line, ...], ...
+    calls    number, [file, name, line, file, module, name, calls], ...     of the kind "calls"
     note     text                                                    why there are no more samples
 
 A tick stands for the time since `gap` before it. It names the threads whose processor clock has moved
 since the tick before; the others still wait where they were. runs: 1 computes, 0 waits, -1 unknown.
 stack -1: the thread has ended. cpu: what the process has used so far, without the sampler.
 
-With PERF_GATE_HEAP set, nothing is sampled: once a file `ask-0` stands in the directory memory is traced, and
-each next `ask-N` is answered. heap: bytes held more than at the question before; peak: the same when most
-was held in between. By the frames that allocated them, the innermost first.
+With PERF_GATE_KIND set, nothing is sampled: once a file `ask-0` stands in the directory memory is traced or
+calls are counted, and each next `ask-N` is answered. heap: bytes held more than at the question before; peak:
+the same when most was held in between. By the frames that allocated them, the innermost first. calls: of a
+line and what it called since the question before, a thread apart; none where they are too many.
 """
 
 # ruff: noqa: BLE001, B905 - nothing of ours may reach the program; zip(strict) came with 3.10
@@ -44,13 +46,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
+    from typing import Any
 
     Frames = tuple[tuple[str, int], ...]
 
 DIRECTORY = "PERF_GATE_SAMPLES"  # where the files go; without it nothing happens
 INTERVAL = "PERF_GATE_SAMPLES_INTERVAL"  # seconds between two looks, on average
 CORES = "PERF_GATE_SAMPLES_CORES"  # "2,3": cores for the looking thread, away from the measured ones
-HEAP = "PERF_GATE_HEAP"  # not empty: memory is traced, and no stack is sampled
+KIND = "PERF_GATE_KIND"  # "heap": memory is traced, "calls": calls are counted; no stack is sampled then
 FORMAT = 1
 
 LEAST_INTERVAL = 0.0005
@@ -64,6 +67,8 @@ DEEPEST = 300  # frames from the innermost outwards
 
 TRACED = 60  # frames of an allocation: an object-relational mapper stands between it and the project
 MOST_PLACES = 200  # told of an answer, those that hold most
+MOST_CALLERS = 20_000  # lines and what they call, told of an answer
+STEPS = 0x20 | 0x80 | 0x200  # flags of generators, coroutines and asynchronous generators
 STEP = 1_000_000  # bytes; a peak that rises by less, or by less than half, is not looked at again
 ASKED = 0.01  # seconds between two looks for a question
 
@@ -316,9 +321,8 @@ class Sampler:
         number = len(self.codes)
         self.codes[id(code)] = (number, code)
         text = None if code.co_filename.endswith(".py") else names.get("debug_info")
-        name = getattr(code, "co_qualname", code.co_name)
-        module = names.get("__name__")  # a template has none
-        self.say("code", number, code.co_filename, name, _text(module), code.co_firstlineno, _text(text))
+        module = _text(names.get("__name__"))  # a template has none
+        self.say("code", number, code.co_filename, _name(code), module, code.co_firstlineno, _text(text))
 
     def say(self, *line: object) -> None:
         self.out.append(_json(line))
@@ -375,20 +379,14 @@ class Sampler:
             self.begin()
 
 
-class Heap(Sampler):
-    """Says which memory stays, by the frames that allocated it, whenever it is asked."""
+class Asked(Sampler):
+    """Says something whenever it is asked, and samples no stack."""
 
     patience = 20.0  # a large heap takes seconds to list, and a fork meanwhile would leave half of it
 
     def fresh(self) -> None:
         super().fresh()
         self.number = 0
-        self.forget({})
-
-    def forget(self, held: dict[Frames, int]) -> None:
-        self.held = held
-        self.base = self.high = sum(held.values())
-        self.top: dict[Frames, int] = {}
 
     def begin(self) -> None:
         """The file is there before the program goes on: who asks waits for the answer of this process too."""
@@ -401,10 +399,35 @@ class Heap(Sampler):
     def pause(self) -> float:
         return ASKED
 
+    def asked(self) -> bool:
+        return os.path.exists(os.path.join(self.directory, f"ask-{self.number}"))
+
+    def answered(self) -> None:
+        self.number += 1
+        self.written = 0  # an answer is small, and each is asked for
+        self.tell(_now())
+
+    def tell(self, now: int) -> None:
+        if self.out:
+            super().tell(now)
+
+
+class Heap(Asked):
+    """Says which memory stays, by the frames that allocated it."""
+
+    def fresh(self) -> None:
+        super().fresh()
+        self.forget({})
+
+    def forget(self, held: dict[Frames, int]) -> None:
+        self.held = held
+        self.base = self.high = sum(held.values())
+        self.top: dict[Frames, int] = {}
+
     def look(self) -> None:
         import _tracemalloc  # built in; the module around it is not
 
-        if os.path.exists(os.path.join(self.directory, f"ask-{self.number}")):
+        if self.asked():
             self.answer()
         elif self.number:
             traced = _tracemalloc.get_traced_memory()[0]
@@ -421,9 +444,7 @@ class Heap(Sampler):
         self.say("peak", self.number, *self.more(self.top))
         self.say("heap", self.number, *self.more(held))
         self.forget(held)
-        self.number += 1
-        self.written = 0  # an answer is small, and each is asked for
-        self.tell(_now())
+        self.answered()
 
     def more(self, held: dict[Frames, int]) -> list[tuple[object, ...]]:
         known = self.held
@@ -435,9 +456,73 @@ class Heap(Sampler):
             if size > 0
         ]
 
-    def tell(self, now: int) -> None:
-        if self.out:
-            super().tell(now)
+
+class Calls(Asked):
+    """Says which lines called which Python functions, and how often, in any thread.
+
+    A generator or coroutine counts when it begins: how often it goes on hangs on who waits for what. The
+    same frame is behind each of its steps, and at its first one it has come less far than at any later one.
+    """
+
+    def fresh(self) -> None:
+        super().fresh()
+        self.counting = False
+        # By thread, for no two of them may count into one place; then by outer code, its line and inner code,
+        # which an entry keeps, and with them their ids.
+        self.counts: dict[int, dict[tuple[int, int, int], list[Any]]] = {}
+        self.starts: dict[int, int] = {}
+
+    def begin(self) -> None:
+        super().begin()
+        import threading
+
+        if not hasattr(threading, "setprofile_all_threads"):  # before 3.12 a thread has it set by itself
+            threading.setprofile(self.see)
+            sys.setprofile(self.see)
+
+    def look(self) -> None:
+        if not self.asked():
+            return
+        counts, self.counts = self.counts, {}
+        if not self.counting:
+            self.counting = True
+            threading = sys.modules["threading"]
+            if hasattr(threading, "setprofile_all_threads"):
+                threading.setprofile_all_threads(self.see)
+        found = [each for one in list(counts.values()) for each in list(one.values())]
+        told = [
+            (outer.co_filename, _name(outer), line, inner.co_filename, module, _name(inner), calls)
+            for calls, outer, line, inner, module in found
+            if __file__ not in (outer.co_filename, inner.co_filename)
+        ]
+        self.say("calls", self.number, *(told if len(told) <= MOST_CALLERS else ()))
+        self.answered()
+
+    def see(self, frame: FrameType, event: str, _: object) -> None:
+        if not self.counting or event != "call" or frame.f_back is None:
+            return
+        inner, outer = frame.f_code, frame.f_back.f_code
+        if inner.co_flags & STEPS:
+            number, last = id(inner), frame.f_lasti
+            if last > self.starts.get(number, last):
+                return
+            self.starts[number] = last
+        ident = _ident()
+        counts = self.counts.get(ident)
+        if counts is None:
+            counts = self.counts[ident] = {}
+        key = (id(outer), frame.f_back.f_lineno or 0, id(inner))
+        found = counts.get(key)
+        if found is None:
+            module = _text(frame.f_globals.get("__name__"))
+            counts[key] = [1, outer, key[1], inner, module]
+        else:
+            found[0] += 1
+
+
+def _name(code: CodeType) -> str:
+    name: str = getattr(code, "co_qualname", code.co_name)
+    return name
 
 
 def _traced() -> dict[Frames, int]:
@@ -588,7 +673,7 @@ def start() -> None:
         return
     try:
         interval = _seconds(os.environ.get(INTERVAL, ""))
-        kind = Heap if os.environ.get(HEAP) else Sampler
+        kind = {"heap": Heap, "calls": Calls}.get(os.environ.get(KIND, ""), Sampler)
         sampler = kind(directory, interval, _cores(os.environ.get(CORES, "")))
         reason = refusal()
         if reason:

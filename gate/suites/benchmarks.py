@@ -24,10 +24,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gate.config import Benchmarks
 from gate.errors import ConfigError, EnvironmentFailure, GateError, MeasurementError
+from gate.explain.called import Caller
 from gate.model import Case, PlannedCase, Side
 from gate.redact import redact
 from gate.suites.turns import Gone, LivePytest, Message, Silent, ending
@@ -71,21 +72,6 @@ class Benchmark:
     file: str
     names: tuple[str, ...]
     parameters: str
-
-
-class Caller(NamedTuple):
-    """A line of `file` and what it calls, as the interpreter names them.
-
-    name, module, into: of the function that is called, and its file. calls: in one call of the benchmark.
-    """
-
-    file: str
-    function: str
-    line: int
-    into: str
-    module: str
-    name: str
-    calls: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,6 +138,54 @@ def test_a_function_called_more_often_is_named_before_what_samples_show(metric: 
     assert (sampled.summary, sampled.differences) == (f"{said}; {longer(WORKS)}", (CALLS,))
 
 
+LOOP = Cause(
+    summary="SELECT ... FROM tags ran 11 times (was 1)",
+    differences=(Difference(what="statement", text=SQL, measure="calls", before=1, after=11),),
+)
+
+
+def rising(name: str, before: float, after: float) -> Difference:
+    return Difference(what="function", text=name, measure="calls", before=before, after=after)
+
+
+def test_a_count_names_the_call_that_rose_as_much_as_its_statement() -> None:
+    """Ten more of both; one in a file that the change edits comes first."""
+    calls = (
+        rising("a.parse, called at a.py:1 each,", 0, 200),
+        rising("a.tags, called at a.py:7 page,", 5, 15),
+        rising("b.tags, called at b.py:9 page (changed here),", 0, 10),
+    )
+    found = deepened(row("sql.calls"), LOOP, look(calls=calls))
+    assert found is not None
+    assert (
+        found.summary == f"{LOOP.summary}; b.tags, called at b.py:9 page (changed here), ran 10 times (was 0)"
+    )
+    none = deepened(row("sql.calls"), LOOP, look(calls=calls[:1]))
+    assert none is not None
+    assert none.summary == LOOP.summary
+    assert deepened(row("sql.blocks"), FOUND, look(calls=calls)) == FOUND
+
+
+def test_who_sends_a_statement_is_named_once() -> None:
+    """Samples that saw it sent from what the change edits are nearer to it than any call above."""
+    seen = dataclasses.replace(WAITS, touched=True)
+    calls = (rising("b.tags, called at b.py:9 page (changed here),", 0, 10),)
+    found = deepened(row("sql.calls"), LOOP, look(gains=(seen,), calls=calls))
+    assert found is not None
+    assert "called at" not in found.summary
+    assert "app/pages.py:7" in found.summary
+
+
+def test_a_request_that_samples_say_nothing_of_names_what_is_called_more() -> None:
+    calls = (rising("a.parse, called at a.py:1 each,", 0, 200),)
+    found = deepened(row("latency", kind=Kind.TIMING), None, look(calls=calls))
+    assert found is not None
+    assert found.summary == "a.parse, called at a.py:1 each, ran 200 times (was 0)"
+    sampled = deepened(row("latency", kind=Kind.TIMING), None, look(gains=(WORKS,), calls=calls))
+    assert sampled is not None
+    assert "parse" not in sampled.summary
+
+
 @pytest.mark.parametrize("metric", ["errors", "response.bytes", "case"])
 def test_what_explains_itself_is_left_alone(metric: str) -> None:
     assert deepened(row(metric), FOUND, look(plans=(PLAN,), gains=(WAITS,))) is FOUND

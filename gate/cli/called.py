@@ -1,0 +1,68 @@
+"""Which lines of an application call functions more often on head, counted while both answer the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+
+from gate.cli.prepared import Prepared
+from gate.cli.watched import Seen, Terms, Watched, asking, serving
+from gate.explain.called import more_called
+from gate.model import Case, Difference, Explanation, SideName
+from gate.probes import calls
+from gate.suites.endpoints import EndpointWorker
+
+SECONDS = 5.0  # for the requests that make it warm, and for those that are counted
+MOST, WIDEST = 10, 200  # lines kept of a case, and their characters
+
+
+def called(
+    cases: Collection[Case],
+    sides: Mapping[SideName, Prepared],
+    terms: Terms,
+    touched: frozenset[str],
+) -> list[Explanation]:
+    """The lines that call more often, a case; nothing where an interpreter does not tell."""
+    with ExitStack() as stack:
+        watched = serving(sides, "calls", calls.injected, stack)
+        asked = {name: calls.Calls(one.directory) for name, one in watched.items()}
+        # The requests of the count pass: a call that sends a statement rises by as much as that did.
+        workers = {
+            name: asking(one, tuple(cases), terms.rig, stack, "count") for name, one in watched.items()
+        }
+        terms.begun()
+        found = []
+        for case in cases:
+            if time.monotonic() > terms.deadline:
+                break
+            for worker in workers.values():  # before anything can fail: both stay at the same case
+                worker.next()
+            for each in asked.values():
+                each.ask()  # the first time it begins to count, and so to be slow
+            first = [worker.visit(1, repeat=case not in terms.writes) for worker in workers.values()]
+            slowest = max((value for visit in first for value in visit.values), default=0.0)
+            warmup, requests = terms.plan.warmup, terms.plan.requests
+            if slowest * max(warmup, requests) > SECONDS:
+                continue
+            for name, one in watched.items():
+                workers[name].visit(warmup, warmup=True)
+                _count(case, one, workers[name], asked[name], requests)
+            more = more_called(watched["base"].calls(case), watched["head"].calls(case), touched)
+            found.append(Explanation(case=case, calls=tuple(map(_short, more[:MOST]))))
+        return found
+
+
+def _count(case: Case, watched: Watched, worker: EndpointWorker, asked: calls.Calls, requests: int) -> None:
+    """What fails does other work: then nothing is kept."""
+    asked.ask()
+    answer = worker.visit(requests)
+    callers = asked.ask()
+    if callers is not None and not answer.failures:
+        each = tuple(caller._replace(calls=caller.calls / requests) for caller in callers)
+        watched.seen[case] = Seen(callers=each)
+
+
+def _short(call: Difference) -> Difference:
+    return dataclasses.replace(call, text=call.text[:WIDEST])
