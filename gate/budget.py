@@ -129,7 +129,7 @@ def _time(
     value, interval = _estimate(name, head.values)
     if value is None:
         needed = _QUANTILES[name][1]
-        text = f"{len(head.points):,} values, {name} needs {needed:,}: {_remedy(needed, head, rounds)}"
+        text = f"{len(head.points):,} values, {name} needs {needed:,}: {_remedy(needed, head, base, rounds)}"
         return dataclasses.replace(blank, state=BudgetState.TOO_FEW, reason=text)
     check = dataclasses.replace(blank, value=value, interval=interval, state=_state(value, blank))
     if check.state is BudgetState.WARN:
@@ -142,13 +142,16 @@ def _time(
     return dataclasses.replace(check, level=Level.BLOCK, blocking=True, reason="above 2 x target")
 
 
-def _remedy(needed: int, head: Sample, rounds: int) -> str:
+def _remedy(needed: int, head: Sample, base: Sample | None, rounds: int) -> str:
     """What gives a quantile the values it needs; where nothing does, one that needs fewer."""
     by_pair = Counter(point.pair for point in head.points)
     if len(by_pair) < PAIRS:
+        if base is None or not base.points:
+            return "only what is timed side by side with base has more pairs"
         return "a larger --time-budget has more pairs"
     if head.case.suite == "endpoints" and max(by_pair.values()) >= rounds:
-        return f"raise suites.endpoints.rounds, {rounds} now, to {math.ceil(needed / len(by_pair))}"
+        # Of a screen alone, for the next run may need no confirm.
+        return f"raise suites.endpoints.rounds, {rounds} now, to {math.ceil(needed / PAIRS)}"
     other = "p95" if len(head.points) >= P95_VALUES else "p50"
     return f"a pair has no time for more; declare {other} instead"
 

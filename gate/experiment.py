@@ -193,8 +193,8 @@ class _Costs:
 
 
 def _longest(plan: Plan, run: Run) -> float:
-    """Seconds of the longest pair so far; those that count take longer than any that is still to come."""
-    timed = [pair.seconds for pair in run.pairs if pair.number > plan.passes]
+    """Seconds of the longest pair that only took turns, or of any where none has: to count takes longer."""
+    timed = [pair.seconds for pair in kept(run) if pair.number > plan.passes]
     return max(timed or [pair.seconds for pair in run.pairs], default=0.0)
 
 

@@ -197,7 +197,7 @@ def _accepted(row: Comparison, base: SideRun | None, edited: SideRun, head: Side
             else ()
         )
         named -= {each.value for each in same}
-        found = (row.ratio if row.kind is Kind.TIMING else row.head) or math.inf
+        found = (_proved(row) if row.kind is Kind.TIMING else row.head) or math.inf
         room = 1 + (SHARE if row.allowed is None else row.allowed)
         return any(each is not None and found <= each * room for each in named)
     if row.metric == "errors" or row.head is None:
@@ -208,6 +208,11 @@ def _accepted(row: Comparison, base: SideRun | None, edited: SideRun, head: Side
     if sample is None or measured is None or (before is not None and before.values == sample.values):
         return False
     return set(sample.values) == set(measured.values)
+
+
+def _proved(row: Comparison) -> float | None:
+    """How much slower a time is for certain: the estimate of a few pairs differs from run to run."""
+    return row.interval.low if row.interval is not None else row.ratio
 
 
 def nondeterministic(comparisons: Iterable[Comparison]) -> tuple[Finding, ...]:

@@ -67,8 +67,8 @@ CONTROL = Case(suite="control", name="fixed-work")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A case of the confirm family. pairs: that its confirm wants, 12 to 60, by the spread and by how much
-    slower it is for certain.
+    """A case of the confirm family. pairs: that its confirm wants, 12 to 60, by the spread, and by how much
+    slower the screen found it.
 
     flagged: suspect in the screen; otherwise the screen could not prove it fine.
     """
@@ -156,12 +156,13 @@ def screened(screen: Mapping[Case, Series], rules: Mapping[Case, TimingRule]) ->
         if not (_unseen(screen[case], rule) or _proved(screen[case], rule, cases))
     }
     spreads = _spreads(screen)
+
+    def pairs(case: Case, rule: TimingRule) -> int:
+        spread = spreads.get(case, math.inf)
+        return _pairs(spread, rule, len(chosen), _least(screen[case], rule, cases, spread))
+
     return tuple(
-        Member(
-            case=case,
-            pairs=_pairs(spreads.get(case, math.inf), rule, len(chosen), _least(screen[case])),
-            flagged=_flagged(screen[case], rule),
-        )
+        Member(case=case, pairs=pairs(case, rule), flagged=_flagged(screen[case], rule))
         for case, rule in chosen.items()
     )
 
@@ -426,15 +427,18 @@ def _spreads(screen: Mapping[Case, Series]) -> dict[Case, float]:
     return {case: max(own.get(case, 0.0), pooled[case.suite]) for case in screen if case.suite in pooled}
 
 
-def _least(screen: Series) -> float:
-    """The slowdown that a screen has no doubt of, as a logarithm; 0 where it doubts any.
+def _least(screen: Series, rule: TimingRule, cases: int, spread: float) -> float:
+    """The lower 95 % bound of the screen's slowdown, as a logarithm; 0 where its pairs cannot be trusted.
 
     It may plan the confirm, whose pairs are fresh, without any part in what those decide: ten times as slow
-    is proved by fewer of them than `detect` would be.
+    is proved by fewer of them than `detect` would be. spread: of a pair; eight may agree by luck.
     """
-    if len(screen.differences) < SCREEN_PAIRS:
+    n = len(screen.differences)
+    if n < SCREEN_PAIRS or _control(screen, rule) or _doubts(screen, rule, cases, (1 - STEADY) / cases):
         return 0.0
-    return max(0.0, trimmed(screen.differences).lower(BOUND))
+    centre = trimmed(screen.differences)
+    centre = dataclasses.replace(centre, error=max(centre.error, TRIMMED * spread / math.sqrt(n)))
+    return max(0.0, centre.lower(BOUND))
 
 
 def _pairs(spread: float, rule: TimingRule, family: int, least: float = 0.0) -> int:

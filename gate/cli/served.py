@@ -388,9 +388,9 @@ class EndpointPair:
                 seen.fail(case, len(answer.failures) / size, answer.failures[0])
                 return
         for name in served:
-            first, last = held[name], memory.resident(pids[name][0])
-            if first is not None and last is not None:
-                self.account.seen[name].add(case, MEMORY_GROWTH, [(last - first) / (size * turn[name])])
+            more = memory.grown(held[name], memory.resident(pids[name][0]))
+            if more is not None:
+                self.account.seen[name].add(case, MEMORY_GROWTH, [more / (size * turn[name])])
 
     @contextmanager
     def _peaking(self, case: Case, one: Served) -> Iterator[None]:
@@ -402,9 +402,9 @@ class EndpointPair:
         before = memory.resident(one.pids)
         memory.forget_peaks(one.pids)
         yield
-        top = memory.peak(one.pids)
-        if before is not None and top is not None:
-            self.account.seen[one.side.name].add(case, MEMORY_PEAK, [max(0, top - before)])
+        more = memory.grown(before, memory.peak(before))
+        if more is not None:
+            self.account.seen[one.side.name].add(case, MEMORY_PEAK, [max(0, more)])
 
     def _turns(
         self, case: Case, served: Mapping[SideName, Served], workers: Mapping[SideName, EndpointWorker]

@@ -12,7 +12,8 @@ import psutil
 
 from gate.probes import stacks
 
-PATIENCE = 30.0  # seconds for all processes to answer; to list a large heap takes one or two
+PATIENCE = 30.0  # seconds for a process to answer; to list a large heap takes one or two
+LATE = 5.0  # after the first one: a child may have become another program, which never answers
 _LOOK = 0.01
 
 
@@ -31,29 +32,32 @@ class Answers:
         self._number += 1
         (self._directory / f"ask-{number}").touch()
         asked = time.monotonic()
-        while not (found := self._answers(number)):
+        first = None
+        while True:
+            found, missing = self._answers(number)
+            now = time.monotonic()
+            first = first or (now if found else None)
+            if found and (not missing or (first and now - first > LATE)):
+                return found
             # A process that has just begun writes its first line soon, or never.
-            if time.monotonic() - asked > (stacks.SETTLED if found is not None else PATIENCE):
+            if not found and now - asked > (PATIENCE if missing else stacks.SETTLED):
                 return None
             time.sleep(_LOOK)
-        return found
 
-    def _answers(self, number: int) -> list[list[Any]] | None:
-        """The answers of all processes that live; None while one is missing.
+    def _answers(self, number: int) -> tuple[list[list[Any]], bool]:
+        """The answers of all processes, and whether one that lives is missing.
 
         A program that was started by another one in the same process, by exec, has the later file.
         """
         newest: dict[int, Path] = {}
         for path in sorted(self._directory.glob("*-*.jsonl"), key=lambda path: int(path.stem.split("-")[1])):
             newest[int(path.name.partition("-")[0])] = path
-        found = []
+        found, missing = [], False
         for pid, path in newest.items():
             lines = [line for line in self._lines(path, number) if line[0] == "note" or line[1:2] == [number]]
-            if lines:
-                found += lines
-            elif psutil.pid_exists(pid):
-                return None
-        return [line for line in found if line[0] != "note"]
+            found += lines
+            missing = missing or (not lines and _lives(pid))
+        return [line for line in found if line[0] != "note"], missing
 
     def _lines(self, path: Path, number: int) -> Iterator[list[Any]]:
         """What a process has written, once it has answered or ended; a line may be half there yet."""
@@ -70,3 +74,10 @@ class Answers:
                 continue
             if isinstance(line, list) and line:
                 yield line
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

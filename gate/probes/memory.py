@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _PROC = Path("/proc")
 _RESET_PEAK = "5"  # proc(5): of the resident set, to what it is now
 
 
-def resident(pids: Iterable[int]) -> int | None:
-    """Bytes the processes hold together; None where one of them cannot be read, or there is none."""
-    return _sum(pids, "VmRSS:")
+def resident(pids: Iterable[int]) -> dict[int, int]:
+    """Bytes that each of the processes holds; without those that have ended."""
+    return _each(pids, "VmRSS:")
 
 
-def peak(pids: Iterable[int]) -> int | None:
-    """The most each of them has held since `forget_peaks`, together."""
-    return _sum(pids, "VmHWM:")
+def peak(pids: Iterable[int]) -> dict[int, int]:
+    """The most each of them has held since `forget_peaks`."""
+    return _each(pids, "VmHWM:")
+
+
+def grown(before: Mapping[int, int], after: Mapping[int, int]) -> int | None:
+    """Bytes more in all processes that were there both times; None where none was.
+
+    A helper that a request has started or that has ended meanwhile leaves nothing with the program.
+    """
+    both = before.keys() & after.keys()
+    return sum(after[pid] - before[pid] for pid in both) if both else None
 
 
 def forget_peaks(pids: Iterable[int]) -> None:
@@ -27,15 +36,11 @@ def forget_peaks(pids: Iterable[int]) -> None:
             (_PROC / str(pid) / "clear_refs").write_text(_RESET_PEAK)
 
 
-def _sum(pids: Iterable[int], field: str) -> int | None:
-    total = 0
+def _each(pids: Iterable[int], field: str) -> dict[int, int]:
+    found = {}
     for pid in pids:
-        try:
-            lines = (_PROC / str(pid) / "status").read_text().splitlines()
-        except OSError:
-            return None
-        found = [line.split()[1] for line in lines if line.startswith(field)]
-        if not found:  # a zombie has none
-            return None
-        total += 1024 * int(found[0])
-    return total or None
+        with contextlib.suppress(OSError):
+            for line in (_PROC / str(pid) / "status").read_text().splitlines():
+                if line.startswith(field):  # a zombie has none
+                    found[pid] = 1024 * int(line.split()[1])
+    return found

@@ -165,12 +165,13 @@ def _no_room(report: Report, screen: Sequence[Pair]) -> str:
         return ""
     left = plan.time_budget - sum(pair.seconds for pair in report.run.pairs)
     if len(screen) < (wanted := min(plan.screen, _PAIRS)):
-        longest = max(pair.seconds for pair in screen)
         told = any(row.outcome is not Outcome.INCONCLUSIVE for row in times)
         text = f"too short for {'some times' if told else 'any time'} to be decided: "
         text += f"the time budget ended the screen after {f.plural(len(screen), 'pair')} of {wanted}"
         text += f", for the next one might not have fitted the {f.seconds(left)} left" if left > 0 else ""
-        text += f"; {wanted} pairs of about {f.seconds(longest)} take {f.seconds(wanted * longest)}"
+        turns = [pair.seconds for pair in screen if pair.number > plan.passes]  # the others count too
+        more = (wanted - len(screen)) * max(turns or [pair.seconds for pair in screen])
+        text += f"; {wanted} pairs take about {f.seconds(sum(pair.seconds for pair in screen) + more)}"
         return f"{text} (--time-budget), and 0 leaves timing out"
     suites = {case.suite for pair in screen for case in pair.cases}
     start = statistics.median(pair.start for pair in screen) / len(suites)

@@ -10,13 +10,14 @@ no part in it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,10 @@ def provide(request: Request) -> Iterator[Running]:
             docker=door,
             provider=NAME,
         ) as directory:
-            launcher = Launcher(client, account, directory, cpuset=config.docker.cpuset)
+            connect = functools.partial(
+                docker.DockerClient, f"{_UNIX}{door}", timeout=_TIMEOUT, version=client.api.api_version
+            )
+            launcher = Launcher(connect, account, directory, cpuset=config.docker.cpuset)
             running = LocalRunning(
                 _programs(config),
                 account,
@@ -209,12 +213,21 @@ def check_major(image: Any, name: str, wanted: int) -> None:
 
 
 class Launcher:
-    """Starts programs of images in containers that share the run's directory and the host's loopback."""
+    """Starts programs of images in containers that share the run's directory and the host's loopback.
+
+    connect: a client of its own for each, since servers start and end in several threads, which cannot share
+    one.
+    """
 
     def __init__(
-        self, client: docker.DockerClient, account: Account, directory: Path, *, cpuset: str | None
+        self,
+        connect: Callable[[], docker.DockerClient],
+        account: Account,
+        directory: Path,
+        *,
+        cpuset: str | None,
     ) -> None:
-        self._client = client
+        self._connect = connect
         self._account = account
         self._run = directory
         self._cpuset = cpuset
@@ -228,8 +241,9 @@ class Launcher:
         return launch
 
     def _launch(self, image: str, command: Sequence[str], *, name: str, directory: Path) -> Server:
+        client = self._connect()
         try:
-            container = self._client.containers.create(
+            container = client.containers.create(
                 image,
                 entrypoint=[command[0]],
                 command=list(command[1:]),
@@ -248,6 +262,7 @@ class Launcher:
                 log_config=LogConfig(type="json-file"),
             )
         except DockerException as error:
+            client.close()
             raise _cannot_start(name, image, error) from error
         server = Container(container, name=name, directory=directory)
         try:
@@ -344,6 +359,7 @@ class Container(Server):
     def dispose(self) -> None:
         with contextlib.suppress(APIError):  # gone, or being removed by the watchdog
             self._container.remove(force=True, v=True)
+        self._container.client.close()
 
 
 def _is_inside(pid: int, container: str) -> bool:

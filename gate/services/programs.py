@@ -19,6 +19,7 @@ from gate.services.running import Unavailable
 _SHARED_CACHE = Path("/var/cache")
 _TIMEOUT = 30.0  # seconds to answer --version
 _UNUSED = 30 * 86400.0  # seconds after which a copy of programs is removed
+_OURS = re.compile("[0-9a-f]{16}")  # names of copies; somebody may keep the whole cache in that place
 _LOADABLE = ("bin", "lib", "share")
 
 
@@ -84,7 +85,7 @@ def copies() -> tuple[Path, ...]:
         for place in _places()
         if place.is_dir() and place.lstat().st_uid == os.geteuid()
         for copy in sorted(place.iterdir())
-        if copy.is_dir()
+        if _OURS.fullmatch(copy.name) and copy.is_dir()
     )
 
 
@@ -130,7 +131,8 @@ def _forget_unused(place: Path) -> None:
     """Every environment that perf-gate was ever installed in leaves a copy."""
     for copy in place.iterdir():
         with contextlib.suppress(OSError):  # another run removes it too
-            if time.time() - copy.stat().st_mtime > _UNUSED and not running_from(copy):
+            old = time.time() - copy.stat().st_mtime > _UNUSED
+            if _OURS.fullmatch(copy.name) and old and not running_from(copy):
                 shutil.rmtree(copy, ignore_errors=True)
 
 

@@ -87,8 +87,8 @@ def test_copies_of_programs_are_listed_and_go_unless_something_runs_them(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They lie outside of the cache, where another user can run them."""
-    idle, busy = (home.with_name("programs") / name for name in ("idle", "busy"))
-    for copy in (idle, busy):
+    idle, busy, other = (home.with_name("programs") / name for name in ("0" * 16, "1" * 16, "datasets"))
+    for copy in (idle, busy, other):
         copy.mkdir(parents=True)
         shutil.copy("/bin/sleep", copy / "server")
     assert entry(["cache", "list"]) == 0
@@ -102,4 +102,4 @@ def test_copies_of_programs_are_listed_and_go_unless_something_runs_them(
     said = capsys.readouterr().out
     assert f"{busy} is in use and stays" in said
     assert "removed copies of server programs" in said
-    assert (idle.exists(), busy.exists()) == (False, True)
+    assert (idle.exists(), busy.exists(), other.exists()) == (False, True, True)

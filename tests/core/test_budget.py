@@ -82,17 +82,21 @@ def test_a_tail_of_too_few_values_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pairs", "each", "needed"),
+    ("pairs", "each", "both", "needed"),
     [
         # The time budget ended the screen.
-        (2, 90, "180 values, p95 needs 200: a larger --time-budget has more pairs"),
+        (2, 90, True, "180 values, p95 needs 200: a larger --time-budget has more pairs"),
+        # No budget has more pairs of head alone.
+        (2, 90, False, "180 values, p95 needs 200: only what is timed side by side with base has more pairs"),
         # The configuration allows no more in a pair.
-        (8, 20, "160 values, p95 needs 200: raise suites.endpoints.rounds, 20 now, to 25"),
+        (8, 20, True, "160 values, p95 needs 200: raise suites.endpoints.rounds, 20 now, to 25"),
         # Nothing that could be configured has more.
-        (8, 15, "120 values, p95 needs 200: a pair has no time for more; declare p50 instead"),
+        (8, 15, True, "120 values, p95 needs 200: a pair has no time for more; declare p50 instead"),
     ],
 )
-def test_a_tail_of_too_few_values_says_what_gives_more(pairs: int, each: int, needed: str) -> None:
+def test_a_tail_of_too_few_values_says_what_gives_more(
+    pairs: int, each: int, both: bool, needed: str
+) -> None:
     points = tuple(
         Point(pair=pair, visit=1, position=n, value=1.0) for pair in range(pairs) for n in range(each)
     )
@@ -101,7 +105,8 @@ def test_a_tail_of_too_few_values_says_what_gives_more(pairs: int, each: int, ne
     made = config(p95="1ms")
     suite = made.suites.endpoints.model_copy(update={"rounds": 20})  # type: ignore[union-attr]
     made = made.model_copy(update={"suites": made.suites.model_copy(update={"endpoints": suite})})
-    (check,) = check_budgets(made, dataclasses.replace(head, samples=(few,)), None, runner_class="big")
+    base = timed(1.0) if both else None
+    (check,) = check_budgets(made, dataclasses.replace(head, samples=(few,)), base, runner_class="big")
     assert check.reason == needed
 
 

@@ -180,6 +180,15 @@ def test_a_slowdown_beyond_doubt_wants_fewer_pairs() -> None:
     assert members({SCAN: differences}) == {SCAN: Member(case=SCAN, pairs=12, flagged=True)}
 
 
+def test_a_screen_that_cannot_be_trusted_spares_no_pairs() -> None:
+    """Fixed work moved in the same pairs: what must be caught plans the confirm, as ever."""
+    a = 0.05 / (2.5 * 1.4826 * 1.129)
+    differences = [a * i + math.log(2) for i in (4, -3, 2, -1, 1, -2, 3, -4)]
+    moved = samples(CONTROL, screen(0.04))
+    run = run_of({SCAN: samples(SCAN, differences)}, rule=BENCHMARKS, control=moved)
+    assert [member.pairs for member in family(run)] == [40]
+
+
 def test_limits_that_lie_close_want_more_pairs() -> None:
     """Allowed 4 %, detect 5 %: the estimate has to tell these two, n = 1.8 (1.645 x 0.03 / 0.00957)^2 + 3."""
     a = 0.03 / (2.5 * 1.4826 * 1.129)

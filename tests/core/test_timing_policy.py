@@ -72,6 +72,14 @@ def test_a_slowdown_named_in_the_edited_baseline_is_accepted() -> None:
     assert accepts == (Accept(case=LIST, metric="latency", value=1.2),)
 
 
+def test_an_accepted_slowdown_is_held_against_what_is_proved_now() -> None:
+    """A few pairs of times that spread give 2.2 once and 2.5 the next time; more than 1.6 is certain then."""
+    wide = dataclasses.replace(row(ratio=2.5), interval=Interval(low=1.6, high=3.9, confidence=0.98))
+    rows = apply_rules([wide], [planned(LIST)])
+    assert accept(rows, HEAD, slower(2.2), HEAD)[0][0].outcome is Outcome.ACCEPTED
+    assert accept(rows, HEAD, slower(1.5), HEAD)[0][0].blocking
+
+
 def test_a_slowdown_beyond_the_accepted_one_blocks() -> None:
     """1.10 was reviewed, 1.2 was not."""
     rows = apply_rules([row()], [planned(LIST)])

@@ -157,6 +157,14 @@ def small_library(path: Path, cache: Path) -> Project:
     return project
 
 
+def with_every_endpoint(project: Project) -> Project:
+    """With those that `small_library` leaves out."""
+    file = project.path / "perf-gate.toml"
+    removed = [found[0] for found in _REQUEST.finditer((ROOT / "perf-gate.toml").read_text())]
+    file.write_text("\n".join([file.read_text(), *removed]))
+    return project
+
+
 @pytest.fixture
 def project(library: Project, tmp_path: Path, request: pytest.FixtureRequest) -> Project:
     """A clone of one's own."""

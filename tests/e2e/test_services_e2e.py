@@ -15,7 +15,7 @@ from gate.errors import EnvironmentFailure
 from gate.services import containers, system
 from gate.services.account import choose_account
 from gate.services.running import Unavailable
-from tests.e2e.conftest import Project, counts
+from tests.e2e.conftest import Project, counts, with_every_endpoint
 
 REGISTRY = "perf-gate-stand-in"
 
@@ -66,6 +66,7 @@ def test_an_image_that_is_absent(project: Project, images: None) -> None:
 def test_docker_and_embedded_count_the_same_for_every_endpoint(project: Project, images: None) -> None:
     """Also where the images' own defaults are others: the gate's initialisation is the same everywhere."""
     project.edit("perf-gate.toml", "[target]\n", f'[services.docker]\nregistry = "{REGISTRY}"\n\n[target]\n')
+    with_every_endpoint(project)
     by_docker = passed(project, "--services", "docker")
     by_embedded = passed(project, "--services", "embedded")
     assert len({case for case, _ in by_docker}) >= 18
@@ -77,7 +78,7 @@ def test_an_older_postgres_of_the_machine_repeats_itself(project: Project, fifte
     project.edit("perf-gate.toml", "version = 18", "version = 15")
     first = passed(project, "--services", "system", "--against", "none")
     second = passed(project, "--services", "system", "--against", "none")
-    assert len({case for case, _ in first}) >= 18
+    assert len({case for case, _ in first}) >= 8
     assert first == second
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
-from gate.probes import heap
+from gate.probes import asked, heap
 
 PROGRAM = """\
 import json
@@ -158,6 +160,21 @@ def test_workers_that_are_forked_are_asked_too(tmp_path: Path) -> None:
         program.ask()
         program.do("for key in range(40): remember(key)")
         assert held(program.ask().kept)["remember"] > 40 * 5000
+
+
+def test_a_child_that_became_another_program_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was Python when it was forked, and has no answer to give."""
+    monkeypatch.setattr(asked, "LATE", 0.2)
+    child = "import os\n\nif not os.fork():\n    os.execvp('sleep', ['sleep', '60'])\n\nfor line in"
+    with started(tmp_path, PROGRAM.replace("for line in", child)) as program:
+        program.do("remember(-1)")
+        program.ask()
+        program.do("for key in range(40): remember(key)")
+        assert held(program.ask().kept)["remember"] > 40 * 5000
+        [child_pid] = [each.pid for each in psutil.Process(program.process.pid).children()]
+        os.kill(child_pid, signal.SIGKILL)
 
 
 def test_no_interpreter_is_no_answer(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gate.probes.memory import forget_peaks, peak, resident
+from gate.probes.memory import forget_peaks, grown, peak, resident
 
 HOLDER = """
 import sys
@@ -46,20 +46,20 @@ def test_what_is_held_stays_and_what_was_freed_is_in_the_peak_alone(holder: subp
     before = resident(pids)
     assert before
     forget_peaks(pids)
-    assert (peak(pids) or 0) - before < MARGIN
+    assert (grown(before, peak(pids)) or 0) < MARGIN
     ask(holder, "free")
-    assert (resident(pids) or 0) - before < MARGIN < (peak(pids) or 0) - before
+    assert (grown(before, resident(pids)) or 0) < MARGIN < (grown(before, peak(pids)) or 0)
     ask(holder, "hold")
-    assert (resident(pids) or 0) - before > MARGIN
+    assert (grown(before, resident(pids)) or 0) > MARGIN
 
 
-def test_several_processes_are_summed_and_one_that_is_gone_makes_it_unknown(
-    holder: subprocess.Popen[str],
-) -> None:
-    alone = resident((holder.pid,))
-    assert alone
-    assert (resident((holder.pid, os.getpid())) or 0) > alone
+def test_what_began_or_ended_in_between_is_left_out(holder: subprocess.Popen[str]) -> None:
+    """What a helper held that a request had started is not kept by the program."""
+    mine, theirs = os.getpid(), holder.pid
     ended = subprocess.Popen(["true"])
     ended.wait()
-    assert resident((holder.pid, ended.pid)) is None
-    assert resident(()) is None
+    found = resident((mine, theirs, ended.pid))
+    assert found.keys() == {mine, theirs}
+    assert grown({mine: 5, theirs: 100}, {mine: 7}) == 2
+    assert grown({mine: 5}, {mine: 7, theirs: 100}) == 2
+    assert grown({}, {mine: 7}) is None

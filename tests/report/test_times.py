@@ -148,10 +148,10 @@ def spent(made: Report) -> str:
 
 
 def test_a_time_budget_too_short_for_a_screen_says_what_would_do() -> None:
-    """Pairs and seconds a pair, and how to leave timing out."""
+    """What a screen takes in all, and how to leave timing out."""
     assert spent(too_short()).endswith(
         "40.2 s, more than the time budget of 5 s too short for any time to be decided: the time budget "
-        "ended the screen after 2 pairs of 8; 8 pairs of about 20.1 s take 2 min 41 s (--time-budget), and 0 "
+        "ended the screen after 2 pairs of 8; 8 pairs take about 2 min 41 s (--time-budget), and 0 "
         "leaves timing out"
     )
     assert "confirm pairs needed" not in text(too_short())

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,16 @@ def test_a_redis_server_asked_for_again_is_fresh(running, client):
     with db.redis_client(running.redis("again")) as second:
         assert second.dbsize() == 0
     assert len(ours(client, running.data_place)) == before
+
+
+def test_both_sides_start_their_redis_servers_at_once(running):
+    """Each in a thread of its own, and again when the next pair begins."""
+    for _ in range(3):
+        with ThreadPoolExecutor() as pool:
+            base, head = pool.map(running.redis, ("base", "head"))
+        with db.redis_client(base) as one, db.redis_client(head) as other:
+            one.set("key", "value")
+            assert other.dbsize() == 0
 
 
 def test_servers_keep_to_their_cores(tmp_path, client):

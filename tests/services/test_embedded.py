@@ -567,11 +567,12 @@ def test_programs_out_of_reach_are_copied_and_no_directory_is_opened(tmp_path, m
         shutil.copytree(packages / name, closed / name)
     monkeypatch.setattr(embedded, "_package", lambda name: closed / name)
     monkeypatch.setattr(programs, "_SHARED_CACHE", cache)
-    unused = cache / "perf-gate" / "of-an-environment-that-is-gone"
-    unused.mkdir(parents=True)
-    os.utime(unused, (0, 0))
+    unused, foreign = (cache / "perf-gate" / name for name in ("0" * 16, "datasets"))
+    for old in (unused, foreign):
+        old.mkdir(parents=True)
+        os.utime(old, (0, 0))
     found = find_programs(choose_account())
-    assert not unused.exists()
+    assert (unused.exists(), foreign.exists()) == (False, True)
     assert (found.major, found.postgres.is_relative_to(cache)) == (18, True)
     assert closed.stat().st_mode & 0o777 == 0o700
     with started(tmp_path / "state") as running:
