@@ -1,6 +1,6 @@
 """Replay recorded A/A pairs through the rule for times: false blocks, power, and what it leaves open.
 
-    python bench/replay.py [--runs 1500] [--trials 300] [--seed 1] RECORDING.jsonl.gz...
+    python bench/replay.py [--runs 1500] [--trials 300] [--seed 1] [--spread 1] RECORDING.jsonl.gz...
 
 A recording holds one line a pair of processes: {benchmark: [[base's seconds by round], [head's], ...]}, the
 same code on both sides, the rounds taken in turns. A run draws pairs anew for its screen and for its
@@ -16,6 +16,7 @@ Prints a row a recording, statistic and rule:
     +3% ...      slowdowns of this size that are blocked
     mde          slowdowns as large as a clean run said it could catch that are blocked: 95 % is meant
 
+--spread 5 has the pairs of a case, not those of the control, spread five times as much as recorded.
 Recordings put together, `cat A.jsonl.gz B.jsonl.gz > both.jsonl.gz`, are one of more pairs.
 Resampled from few pairs, so a model and no proof: the promise rests on live runs.
 """
@@ -36,7 +37,7 @@ from gate.model import TIME, Case, Outcome, Point, Sample, SideName, Statistic, 
 from gate.stats import log_ratios, pair_values, visit_ratios
 from gate.timing import Decision, Series, decided, screened
 
-SLOWDOWNS = (0.03, 0.05, 0.07, 0.10)
+SLOWDOWNS = (0.03, 0.05, 0.07, 0.10, 0.50)
 SLOWED = 3  # benchmarks of a run that are made slower
 SCREEN = 8
 VOID = {"control", "unsteady", "drift", "clock"}
@@ -84,8 +85,9 @@ def recorded(path: Path, statistic: Statistic) -> dict[Case, Recorded]:
 class Replay:
     """Runs drawn from one recording under one rule."""
 
-    def __init__(self, cases: Mapping[Case, Recorded], rule: TimingRule, seed: int) -> None:
+    def __init__(self, cases: Mapping[Case, Recorded], rule: TimingRule, seed: int, spread: float) -> None:
         self.cases = cases
+        self.spread = spread
         self.names = list(cases)
         self.rules = dict.fromkeys(cases, rule)
         self.pairs = len(cases[self.names[0]].differences)
@@ -144,7 +146,7 @@ class Replay:
         seconds = np.take_along_axis(own.seconds[which], sides, 1)
         halves = np.take_along_axis(own.halves[which], sides, 1)
         return Series(
-            differences=tuple((own.differences[which] * signs + slower).tolist()),
+            differences=tuple((self.spread * own.differences[which] * signs + slower).tolist()),
             base=float(np.median(seconds[:, 0])),
             head=float(np.median(seconds[:, 1]) * math.exp(slower)),
             control=tuple((control.differences[which] * signs).tolist()),
@@ -202,6 +204,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1500, help="clean runs a row")
     parser.add_argument("--trials", type=int, default=300, help="runs with a slowdown a row and size")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--spread", type=float, default=1.0, help="times what was recorded")
     chosen = parser.parse_args()
     small = TimingRule(allowed=0.02, detect=0.05, margin=0.005)
     large = TimingRule(allowed=0.05, detect=0.10, margin=0.01)
@@ -214,7 +217,7 @@ def main() -> None:
         for statistic in statistics:
             cases = recorded(path, statistic)
             for rule in (small, large):
-                replay = Replay(cases, replace(rule, statistic=statistic), chosen.seed)
+                replay = Replay(cases, replace(rule, statistic=statistic), chosen.seed, chosen.spread)
                 limits = f"{rule.allowed:.0%} {rule.detect:.0%} {rule.margin:.1%}"
                 print_row((name, statistic, limits, *row(replay, chosen.runs, chosen.trials)), widths)
 
