@@ -48,12 +48,18 @@ def flags() -> tuple[Setting, ...]:
     context = click.get_current_context()
     origins = {ParameterSource.COMMANDLINE: "flag", ParameterSource.ENVIRONMENT: "env"}
     return tuple(
-        Setting(name=f"--{name.replace('_', '-')}", value=str(value), origin=origins[source])
-        for name, value in context.params.items()
-        if (source := context.get_parameter_source(name)) in origins
+        Setting(name=_flag(given), value=str(context.params[name]), origin=origins[source])
+        for given in context.command.params
+        if (name := given.name) in context.params
+        and (source := context.get_parameter_source(name)) in origins
         # --env may hold secrets, and files are the caller's own.
         and not name.startswith(("json", "markdown", "env"))
     )
+
+
+def _flag(given: click.Parameter) -> str:
+    """As it is written; an argument by its name."""
+    return next((each for each in given.opts if each.startswith("--")), f"--{given.name}")
 
 
 def cache_directory(environ: Mapping[str, str]) -> Path:

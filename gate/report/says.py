@@ -140,7 +140,8 @@ def measuring(report: Report) -> tuple[str, ...]:
             found.append(f"{stage}: {_spent(several)}")
     if found:
         whole, budget = sum(pair.seconds for pair in report.run.pairs), report.run.plan.time_budget
-        spent = f"{f.seconds(whole)}, more than" if whole > budget else f"{f.seconds(whole)} of"
+        beyond = whole > budget and f.seconds(whole) != f.seconds(budget)
+        spent = f"{f.seconds(whole)}, more than" if beyond else f"{f.seconds(whole)} of"
         found.append(f"{spent} the time budget of {f.seconds(budget)}")
     found = ["; ".join(found)] if found else []
     found += filter(None, (_no_room(report, [pair for pair in kept if pair.stage == "screen"]),))
@@ -421,9 +422,10 @@ def needing(shown: Sequence[Row]) -> str:
     needed = _needed(shown)
     if needed is None:
         return ""
-    untold = [row.comparison for row in shown if row.mark is Mark.INCONCLUSIVE]
-    text = f"about {needed:,} confirm pairs needed for each inconclusive time"
-    return text + (", unless its row says otherwise" if {*map(_wanting, untold)} - {needed} else "")
+    untold = [_wanting(row.comparison) for row in shown if row.mark is Mark.INCONCLUSIVE]
+    times = untold.count(needed)
+    which = "each inconclusive time" if times == len(untold) else f"{times} of the inconclusive times"
+    return f"about {needed:,} confirm pairs needed for {which}"
 
 
 def _wanting(row: Comparison) -> int | None:
