@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Collection, Mapping
@@ -9,10 +10,12 @@ from contextlib import ExitStack
 
 from gate.cli.prepared import Prepared
 from gate.cli.watched import Seen, Terms, Watched, asking, serving
+from gate.errors import GateError
 from gate.explain.called import more_called
 from gate.model import Case, Difference, Explanation, SideName
 from gate.probes import calls
 from gate.suites.endpoints import EndpointWorker
+from gate.suites.worker import WorkerDied
 
 SECONDS = 5.0  # for the requests that make it warm, and for those that are counted
 MOST, WIDEST = 10, 200  # lines kept of a case, and their characters
@@ -24,8 +27,10 @@ def called(
     terms: Terms,
     touched: frozenset[str],
 ) -> list[Explanation]:
-    """The lines that call more often, a case; nothing where an interpreter does not tell."""
-    with ExitStack() as stack:
+    """The lines that call more often, a case; nothing where no interpreter tells, or where an application
+    does not bear being slowed down: statements and samples have told already what they could."""
+    found: list[Explanation] = []
+    with contextlib.suppress(GateError, WorkerDied), ExitStack() as stack:
         watched = serving(sides, "calls", calls.injected, stack)
         asked = {name: calls.Calls(one.directory) for name, one in watched.items()}
         # The requests of the count pass: a call that sends a statement rises by as much as that did.
@@ -33,14 +38,14 @@ def called(
             name: asking(one, tuple(cases), terms.rig, stack, "count") for name, one in watched.items()
         }
         terms.begun()
-        found = []
         for case in cases:
             if time.monotonic() > terms.deadline:
                 break
             for worker in workers.values():  # before anything can fail: both stay at the same case
                 worker.next()
-            for each in asked.values():
-                each.ask()  # the first time it begins to count, and so to be slow
+            # The first time it begins to count, and so to be slow.
+            if any(each.ask() is None for each in asked.values()):
+                break
             first = [worker.visit(1, repeat=case not in terms.writes) for worker in workers.values()]
             slowest = max((value for visit in first for value in visit.values), default=0.0)
             warmup, requests = terms.plan.warmup, terms.plan.requests
@@ -51,7 +56,7 @@ def called(
                 _count(case, one, workers[name], asked[name], requests)
             more = more_called(watched["base"].calls(case), watched["head"].calls(case), touched)
             found.append(Explanation(case=case, calls=tuple(map(_short, more[:MOST]))))
-        return found
+    return found
 
 
 def _count(case: Case, watched: Watched, worker: EndpointWorker, asked: calls.Calls, requests: int) -> None:
