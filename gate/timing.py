@@ -54,7 +54,8 @@ TRIMMED = 1.07  # standard error of the trimmed mean over that of the mean, norm
 MEDIAN = 1.2533  # the same of the median
 HOPELESS = 1000  # more pairs than anybody would measure
 STEADY = 0.95  # share of clean screens in which no case looks dependent; one that does is confirmed
-_UNSTEADY = "unsteady"
+GROSS = 4.0  # times `detect`, by which every pair is slower where drift is no excuse
+_UNSTEADY, _DRIFT = "unsteady", "drift"
 # Chances that a clean run is void: by its control, by an A/A of its cases, by dependence in its confirm.
 VOID, DRIFT = 0.001, 0.005
 CLOCK = 0.2  # of `detect`, the coarsest step of a clock
@@ -174,7 +175,7 @@ def decided(
 
     Where the screen's pairs cannot be trusted (`_doubts`) they prove nothing, and the case is confirmed;
     where those of the confirm cannot, the case is void, unless it is slower by more than what its visits
-    differ by and what is allowed together.
+    differ by and what is allowed together; and, where they drift, unless every pair is far slower.
     """
     members = {member.case: member for member in screened(screen, rules)}
     tested = {
@@ -192,7 +193,7 @@ def decided(
     # Without enough pairs, or with pairs that cannot be trusted, a member keeps its place and p = 1.
     ps = [
         tested[case].above(math.log1p(rules[case].margin) + off[case])
-        if case in tested and _only_unsteady(doubts[case])
+        if case in tested and _outweighed(doubts[case], screen[case], confirm[case], rules[case])
         else 1.0
         for case in members
     ]
@@ -381,7 +382,7 @@ def _doubts(series: Series, rule: TimingRule, cases: int, drift: float) -> tuple
     correlation, p = serial(series.differences)
     if p < drift:
         text = f"neighbouring pairs resemble each other (correlation {correlation:.2f})"
-        found.append(Caveat(code="drift", text=text))
+        found.append(Caveat(code=_DRIFT, text=text))
     return tuple(found)
 
 
@@ -399,8 +400,17 @@ def _off(series: Series, rule: TimingRule, cases: int) -> float:
     return sum(abs(off) for _, off in _uneven(series, rule, cases))
 
 
-def _only_unsteady(doubts: tuple[Caveat, ...]) -> bool:
-    return all(doubt.code == _UNSTEADY for doubt in doubts)
+def _outweighed(doubts: tuple[Caveat, ...], screen: Series, confirm: Series, rule: TimingRule) -> bool:
+    """Whether a slowdown may be told in spite of them.
+
+    Pairs that resemble each other are fewer than they look, and may all be off by as much; by GROSS times
+    what must be caught, in every one of two environments, they are not.
+    """
+    codes = {doubt.code for doubt in doubts} - {_UNSTEADY}
+    if codes <= {_DRIFT}:
+        least = min(screen.differences + confirm.differences, default=0.0)
+        return not codes or least > GROSS * math.log1p(rule.detect)
+    return False
 
 
 def _moved(differences: tuple[float, ...], rule: TimingRule, level: float) -> bool:
