@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 from gate.cli.prepared import Prepared
 from gate.cli.watched import Seen, Terms, Watched, asking, serving
 from gate.errors import GateError
-from gate.explain.called import more_called
+from gate.explain.called import Caller, more_called
 from gate.model import Case, Difference, Explanation, SideName
 from gate.probes import calls
 from gate.suites.endpoints import EndpointWorker
@@ -49,7 +49,8 @@ def called(
             first = [worker.visit(1, repeat=case not in terms.writes) for worker in workers.values()]
             slowest = max((value for visit in first for value in visit.values), default=0.0)
             warmup, requests = terms.plan.warmup, terms.plan.requests
-            if slowest * max(warmup, requests) > SECONDS:
+            warming = max(worker.distinct(max(requests, terms.plan.rounds)) for worker in workers.values())
+            if any(visit.failures for visit in first) or slowest * max(warmup, warming) > SECONDS:
                 continue
             for name, one in watched.items():
                 workers[name].visit(warmup, warmup=True)
@@ -65,8 +66,16 @@ def _count(case: Case, watched: Watched, worker: EndpointWorker, asked: calls.Ca
     answer = worker.visit(requests)
     callers = asked.ask()
     if callers is not None and not answer.failures:
-        each = tuple(caller._replace(calls=caller.calls / requests) for caller in callers)
-        watched.seen[case] = Seen(callers=each)
+        watched.seen[case] = Seen(callers=tuple(_by_requests(callers, requests)))
+
+
+def _by_requests(callers: Sequence[Caller], requests: int) -> Iterator[Caller]:
+    """For one request, without what runs all the time, as a thread that polls does: that is not called while
+    calls are counted, and does more the longer it takes."""
+    entered = {(each.into, each.name) for each in callers}
+    for each in callers:
+        if (each.file, each.function) in entered:
+            yield each._replace(calls=each.calls / requests)
 
 
 def _short(call: Difference) -> Difference:

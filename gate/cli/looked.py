@@ -19,6 +19,7 @@ from gate.cli.watched import SEED, Inject, Seen, Terms, Watched, asking, serving
 from gate.errors import GateError
 from gate.explain.bodies import parts
 from gate.explain.called import more_called
+from gate.explain.causes import SENT
 from gate.explain.plans import changed, unstable
 from gate.explain.profiles import gained
 from gate.model import (
@@ -68,7 +69,8 @@ def look_into(
         cases = [case for case in _first(works, terms) if case.suite == suite]
         todo = {case: SLOWER if case in slower else COUNTED for case in cases}
         looks.append((todo, functools.partial(_looked, look, todo, sides, terms, touched)))
-    served = [case for case in _first(works, terms) if case.suite == "endpoints"]
+    sent = [row for row in works if row.metric in SENT and row.case.suite == "endpoints"]
+    served = _first(sent, terms)
     looks.append((served, functools.partial(called, served, sides, terms, touched)))
     holding = _first([row for row in rows if row.kind is Kind.GAUGE], terms)
     looks.append((holding, functools.partial(held, holding, sides, terms, touched)))

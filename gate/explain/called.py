@@ -67,7 +67,7 @@ def more_called(
             continue  # a new function is told of by the line that calls it
         was = before.between[caller, callee]
         times = after.entered.get(caller, 1) / before.entered.get(caller, 1)
-        if calls <= was * times:
+        if calls <= was * times * (1 + 1e-9):
             continue
         line = max(after.lines[caller, callee], key=lambda each: (_added(each, before), -each.line))
         place = f"{caller.file}:{line.line} {caller.name}"

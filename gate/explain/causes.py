@@ -49,6 +49,8 @@ EXPLAINED = frozenset({Outcome.REGRESSED, Outcome.IMPROVED, Outcome.ACCEPTED})
 # By themselves: nothing that can be looked at explains them.
 _TOLD = frozenset({"case", "errors"})
 ALIKE = 0.02  # of a rise, by which a call may rise less or more than what it sends
+# What is sent to a server, and counted by how often.
+SENT = frozenset({"sql.calls", "sql.transactions", REDIS_COMMANDS.name})
 KEPT = 10  # differences kept with a row; the rest are in the evidence
 
 _MEASURES: dict[str, tuple[str, Callable[[Statement], float]]] = {
@@ -170,19 +172,18 @@ def _calls_of(
 ) -> tuple[Difference, ...]:
     """The calls of functions that explain the row, which were counted.
 
-    Of a count those that rose by as much as its statement or command did, where samples did not see who sent
-    that from what the change edits; of an endpoint's time where samples saw nothing.
+    Of a count of requests the one that rose by as much as its statement or command did, where samples did not
+    see who sent that from what the change edits. Many calls rise by one, and several alike tell nothing.
     """
     if row.metric in (TIME.name, PYTHON_CALLS.name):
         return calls
-    if row.kind is Kind.TIMING:
-        return () if gains else calls
     most = found.differences[0] if found and found.differences else None
-    if most is None or most.measure != "calls" or any(gain.touched for gain in gains):
+    if most is None or row.metric not in SENT or any(gain.touched for gain in gains):
         return ()
     rise = most.after - most.before
-    alike = [each for each in calls if abs(each.after - each.before - rise) <= ALIKE * rise]
-    return tuple(sorted(alike, key=lambda each: CHANGED not in each.text))
+    alike = [each for each in calls if rise >= 2 and abs(each.after - each.before - rise) <= ALIKE * rise]
+    alike = [each for each in alike if CHANGED in each.text] or alike
+    return tuple(alike) if len(alike) == 1 else ()
 
 
 def _tells(change: PlanChange, row: Comparison, found: Cause | None) -> bool:

@@ -2,8 +2,8 @@
 
 Evidence for a case whose work grew, from a pass of its own: `injected` puts the counter
 (`gate.probes.sampler.Calls`) into the program's interpreters, `Calls.ask` says what was called since the
-question before. Not seen: what C code calls; a program started with -I, -E or -S. Counting slows a program
-two to four times.
+question before. Not seen: functions written in C; a program started with -I, -E or -S. Counting
+slows a program two to four times.
 """
 
 from __future__ import annotations

@@ -473,9 +473,9 @@ class Calls(Asked):
         self.starts: dict[int, int] = {}
 
     def begin(self) -> None:
-        super().begin()
-        import threading
+        import threading  # whole before the first question
 
+        super().begin()
         if not hasattr(threading, "setprofile_all_threads"):  # before 3.12 a thread has it set by itself
             threading.setprofile(self.see)
             sys.setprofile(self.see)

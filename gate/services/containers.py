@@ -261,9 +261,11 @@ class Launcher:
                 security_opt=["no-new-privileges"],
                 log_config=LogConfig(type="json-file"),
             )
-        except DockerException as error:
+        except BaseException as error:
             client.close()
-            raise _cannot_start(name, image, error) from error
+            if isinstance(error, DockerException):
+                raise _cannot_start(name, image, error) from error
+            raise
         server = Container(container, name=name, directory=directory)
         try:
             container.start()
@@ -357,9 +359,8 @@ class Container(Server):
             ) from error
 
     def dispose(self) -> None:
-        with contextlib.suppress(APIError):  # gone, or being removed by the watchdog
-            self._container.remove(force=True, v=True)
-        self._container.client.close()
+        with contextlib.closing(self._container.client), contextlib.suppress(APIError):
+            self._container.remove(force=True, v=True)  # gone, or being removed by the watchdog
 
 
 def _is_inside(pid: int, container: str) -> bool:

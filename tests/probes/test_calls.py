@@ -56,7 +56,14 @@ for line in sys.stdin:
     exec(line)
     print("done", flush=True)
 """
-PYTHONS = [sys.executable, *map(str, sorted((Path.home() / ".pyenv/versions").glob("3.1[2-4]*/bin/python3")))]
+PYTHONS = [
+    sys.executable,
+    *(
+        str(python)
+        for minor in ("9", "10", "12", "13", "14")
+        for python in sorted((Path.home() / ".pyenv/versions").glob(f"3.{minor}.*/bin/python3"))[:1]
+    ),
+]
 
 
 class Program:
